@@ -1,0 +1,185 @@
+"""Reading and writing files so that a reader never meets half of one."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from steer_llama.errors import FileError, RecordError, StorageError
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write ``path`` into a `StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = _storage_reason(error)
+        if reason is None:
+            raise
+        raise StorageError(f"cannot write {path}: {reason}. What was finished before is kept.") from error
+
+
+def _storage_reason(error: OSError) -> str | None:
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space and run the same command again",
+        errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+        errno.EFBIG: "the file would be larger than the system allows; choose another place with -o",
+        errno.EROFS: "the file system is read-only; choose another place with -o",
+        errno.EACCES: "no permission; choose another place with -o",
+        errno.EPERM: "no permission; choose another place with -o",
+        errno.ENOTDIR: "a part of the path is a file, not a folder",
+        errno.EISDIR: "it is a folder; name a file",
+        errno.EEXIST: "a file of that name is in the way",
+        errno.ENAMETOOLONG: "the name is too long",
+    }
+    if error.errno in reasons:
+        return reasons[error.errno]
+    # h5py keeps HDF5's own text and drops the errno.
+    if "No space left on device" in str(error):
+        return reasons[errno.ENOSPC]
+    return None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place on success and vanishes on failure.
+
+    Raises:
+        StorageError: the folder cannot be written, the disk is full, or ``path`` is no regular file.
+    """
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or another special file"
+        raise StorageError(f"cannot write {path}: it is {kind}; name a regular file.")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all; emoji stay readable."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object a line, whole or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a text file; ``what`` names it in errors ("the pairs", "the configuration").
+
+    Raises:
+        FileError: it is missing, unreadable, empty, or not UTF-8.
+    """
+    if not path.exists():
+        raise FileError(f"{path}: no such file (expected {what}). Check the path.")
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder (expected {what}, a file).")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: not UTF-8 text at byte {error.start} (expected {what}).") from error
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not text.strip():
+        raise FileError(f"{path}: is empty (expected {what}).")
+    return text
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileError: as `read_text`, or it is not JSON (the line and column are named).
+    """
+    try:
+        return json.loads(read_text(path, what), object_pairs_hook=_no_duplicate_keys)
+    except json.JSONDecodeError as error:
+        raise FileError(
+            f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg} (expected {what})."
+        ) from error
+    except _DuplicateKeyError as error:
+        raise FileError(f"{path}: the key {error.args[0]!r} stands twice in one object; keep one of them.") from error
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _no_duplicate_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object whose later key would silently replace an earlier one of another value."""
+    result: dict[str, Any] = {}
+    for key, value in items:
+        if key in result and result[key] != value:
+            raise _DuplicateKeyError(key)
+        result[key] = value
+    return result
+
+
+def read_jsonl(path: Path, what: str) -> list[tuple[int, dict[str, Any]]]:
+    """Read one JSON object a line, with the 1-based line numbers; blank lines are passed over.
+
+    Raises:
+        FileError: as `read_text`.
+        RecordError: a line is not a JSON object.
+    """
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{path}, line {number}: not JSON: {error.msg} (expected {what}).") from error
+        if not isinstance(row, dict):
+            raise RecordError(f"{path}, line {number}: a JSON {type(row).__name__} (expected an object: {what}).")
+        rows.append((number, row))
+    return rows
+
+
+def digest_file(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file's bytes as hex, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+            if progress is not None:
+                progress(len(block))
+    return digest.hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,132 @@
+"""Telling the user what is going on: one live bar a stage on a terminal, plain lines elsewhere."""
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Reporter(Protocol):
+    """Where stages say what they do."""
+
+    def note(self, text: str) -> None:
+        """One plain line: a fact worth keeping (a count, a fallback, a choice and its reason)."""
+        ...
+
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> "TaskContext":
+        """A piece of work of ``total`` units, ``done`` of them before; yields a function that advances it."""
+        ...
+
+
+class TaskContext(Protocol):
+    """The context manager that `Reporter.task` gives."""
+
+    def __enter__(self) -> Callable[[int], None]: ...
+    def __exit__(self, *exc: object) -> bool | None: ...
+
+
+class ConsoleReporter:
+    """Shows progress on a console (standard error, so that standard output stays the result's)."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._title = ""
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Name what the following tasks and notes belong to, and say how long it took."""
+        began = time.monotonic()
+        previous, self._title = self._title, title
+        try:
+            yield
+        finally:
+            self._title = previous
+        seconds = time.monotonic() - began
+        self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [dim]{seconds:.1f} s[/dim]", highlight=False)
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        self.console.print(f"  [dim]{_prefix(self._title)}[/dim]{_escape(text)}", highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[[int], None]]:
+        """A live bar on a terminal; a line at every tenth elsewhere."""
+        if self.console.is_terminal:
+            with self._live() as progress:
+                bar = progress.add_task(f"{_prefix(self._title)}{title}", total=total, completed=done, unit=unit)
+                yield lambda count: progress.advance(bar, count)
+            return
+        state = {"done": done, "said": done * 10 // max(total, 1)}
+
+        def advance(count: int) -> None:
+            state["done"] += count
+            tenth = state["done"] * 10 // max(total, 1)
+            if tenth > state["said"]:
+                state["said"] = tenth
+                self.note(f"{title}: {state['done']}/{total} {unit}")
+
+        yield advance
+
+    def _live(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+
+class SilentReporter:
+    """Keeps the notes and shows nothing: for use as a library and in tests."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep the line."""
+        self.notes.append(text)
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[[int], None]]:  # noqa: ARG002
+        """Nothing to show."""
+        yield lambda count: None  # noqa: ARG005
+
+
+def quiet_libraries() -> None:
+    """Keep the bars and warnings of the libraries below us off the user's screen (their errors still come through)."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+def _prefix(title: str) -> str:
+    return f"{title}: " if title else ""
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
