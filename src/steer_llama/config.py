@@ -188,6 +188,11 @@ class Config(Settings):
     sweep: SweepSettings = SweepSettings()
     report: ReportSettings = ReportSettings()
 
+    @property
+    def trait_name(self) -> str:
+        """The trait's name, without the folder and ending of its file."""
+        return Path(self.trait).stem if self.trait.endswith(".json") else self.trait
+
     @model_validator(mode="after")
     def _two_names(self) -> Self:
         if self.source.name == self.target.name:

@@ -56,8 +56,13 @@ class ConsoleReporter:
             yield
         finally:
             self._title = previous
+        # Reached on success only: a failed stage has its error as the last word.
         seconds = time.monotonic() - began
         self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [dim]{seconds:.1f} s[/dim]", highlight=False)
+
+    def done_before(self, title: str) -> None:
+        """Say that a stage has nothing to do."""
+        self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [dim]done before[/dim]", highlight=False)
 
     def note(self, text: str) -> None:
         """Print one line."""

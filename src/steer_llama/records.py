@@ -1,8 +1,9 @@
 """What the JSON files hold. Plain data: no torch, no network."""
 
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict  # pydantic refuses typing's own before Python 3.12
 
 SplitName = Literal["extract", "dev", "test"]
 

@@ -1,0 +1,16 @@
+"""Reading the target's residual stream over pairs, and the files that hold it."""
+
+from steer_llama.activations.engine import encode_pair, extract_pairs
+from steer_llama.activations.positions import POSITIONS, PositionChoice, check_positions, masks_of
+from steer_llama.activations.reader import Activations, open_activations
+
+__all__ = [
+    "POSITIONS",
+    "Activations",
+    "PositionChoice",
+    "check_positions",
+    "encode_pair",
+    "extract_pairs",
+    "masks_of",
+    "open_activations",
+]

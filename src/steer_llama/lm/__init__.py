@@ -1,0 +1,1 @@
+"""The only room that knows transformers: loading, tokens, layers, reading, steering, generating, scoring."""

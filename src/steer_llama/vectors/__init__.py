@@ -1,0 +1,18 @@
+"""Steering vectors: what they are, how they are estimated, what speaks for them, and the files that hold them."""
+
+from steer_llama.vectors.estimators import ESTIMATORS, Estimator, mean_difference
+from steer_llama.vectors.evidence import LayerEvidence, as_columns, layer_evidence
+from steer_llama.vectors.formats.native import read_vector, write_vector
+from steer_llama.vectors.vector import SteeringVector
+
+__all__ = [
+    "ESTIMATORS",
+    "Estimator",
+    "LayerEvidence",
+    "SteeringVector",
+    "as_columns",
+    "layer_evidence",
+    "mean_difference",
+    "read_vector",
+    "write_vector",
+]

@@ -1,0 +1,62 @@
+"""How likely the unsteered model finds an answer.
+
+Shapes: B batch, T tokens, D width, V vocabulary, S answer tokens of the batch.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from steer_llama.lm.capture import run_blocks
+from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.tokens import AnswerTokens
+
+
+def answer_nll(
+    model: LanguageModel, answers: Sequence[AnswerTokens], batch_size: int
+) -> Iterator[list[tuple[int, float, int]]]:
+    """Nats of each answer under the model: yields (index, sum of −ln p over the answer's tokens, their number).
+
+    Only the answers' own positions are projected onto the vocabulary.
+    """
+    order = sorted(range(len(answers)), key=lambda index: len(answers[index].ids), reverse=True)
+    for begin in range(0, len(order), batch_size):
+        batch = order[begin : begin + batch_size]
+        nll = _batch_nll(model, [answers[index] for index in batch])
+        yield [(index, nats, _length(answers[index])) for index, nats in zip(batch, nll, strict=True)]
+
+
+def _length(answer: AnswerTokens) -> int:
+    return len(answer.ids) - answer.response_start
+
+
+def _batch_nll(model: LanguageModel, answers: Sequence[AnswerTokens]) -> list[float]:
+    ids_BT, attention_BT = pad_right([answer.ids for answer in answers], model.tokenizer.pad_token_id)
+    with torch.inference_mode():
+        hidden_BTD = run_blocks(model, ids_BT.to(model.device), attention_BT.to(model.device))
+        result = []
+        for row, answer in enumerate(answers):
+            start, stop = answer.response_start, len(answer.ids)
+            if stop == start:
+                result.append(0.0)
+                continue
+            logits_SV = model.hf.get_output_embeddings()(hidden_BTD[row, start - 1 : stop - 1]).float()
+            logits_SV = _softcapped(model, logits_SV)
+            expected_S = torch.tensor(answer.ids[start:stop], device=logits_SV.device)
+            result.append(float(torch.nn.functional.cross_entropy(logits_SV, expected_S, reduction="sum")))
+    return result
+
+
+def _softcapped(model: LanguageModel, logits: Tensor) -> Tensor:
+    """Gemma 2 bends its logits after the projection."""
+    cap = getattr(model.text_config, "final_logit_softcapping", None)
+    return logits if not cap else torch.tanh(logits / cap) * cap
+
+
+def pad_right(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask (B, T), padded on the right."""
+    longest = max(len(sequence) for sequence in sequences)
+    ids = [list(sequence) + [pad] * (longest - len(sequence)) for sequence in sequences]
+    attention = [[1] * len(sequence) + [0] * (longest - len(sequence)) for sequence in sequences]
+    return torch.tensor(ids), torch.tensor(attention)

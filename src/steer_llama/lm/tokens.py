@@ -1,0 +1,157 @@
+"""From conversations to tokens: where the answer begins, where two answers diverge, which tokens a mark covers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from steer_llama.errors import ContextLengthError, ModelError
+from steer_llama.records import Message
+
+Mask = npt.NDArray[np.bool_]
+
+# Letters only: no template or tokenizer treats it in a special way, and no conversation contains it.
+_MARKER = "QzAnswerStandsHereQz"
+
+
+@dataclass(frozen=True)
+class AnswerTokens:
+    """A conversation that ends with an assistant's answer, as the model reads it."""
+
+    ids: tuple[int, ...]
+    """Template, prompt and answer; nothing after the answer."""
+    spans: tuple[tuple[int, int], ...]
+    """Characters of the rendered text that each token covers."""
+    answer: str
+    """The answer as the template renders it (some templates strip it)."""
+    answer_start: int
+    """Its first character in the rendered text."""
+    response_start: int
+    """Its first token: the first that covers a character of it."""
+
+    def covering(self, spans: Sequence[tuple[int, int]]) -> Mask:
+        """Which tokens cover a character of ``spans`` (which count from the answer's beginning).
+
+        A character whose bytes are spread over several tokens has all of them.
+        """
+        mask = np.zeros(len(self.ids), dtype=bool)
+        token = self.response_start
+        for start, end in sorted((a + self.answer_start, b + self.answer_start) for a, b in spans):
+            # Back over the tokens that share the character where the last span ended.
+            while token > self.response_start and self.spans[token - 1][1] > start:
+                token -= 1
+            while token < len(self.ids) and self.spans[token][0] < end:
+                mask[token] |= self.spans[token][1] > start
+                token += 1
+        return mask
+
+
+def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """The tokens of a conversation up to where the assistant's answer begins.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or the template refuses the messages.
+    """
+    text = _render(tokenizer, messages, add_generation_prompt=True)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def encode_answer(tokenizer: Any, messages: Sequence[Message], answer: str) -> AnswerTokens:
+    """The tokens of a conversation with its answer.
+
+    The template itself says where the answer stands: it renders a marker in its place, and what surrounds the marker
+    surrounds the answer. So no header is searched for, and any template will do.
+
+    Raises:
+        ModelError: no chat template, one that refuses the messages or does not show the answer, or a tokenizer
+            that does not tell which characters its tokens cover.
+    """
+    before, after = _surroundings(tokenizer, messages)
+    text = _render(tokenizer, [*messages, {"role": "assistant", "content": answer}])
+    shown = text[len(before) : len(text) - len(after)]
+    if text != before + shown + after or shown.strip() != answer.strip():
+        raise ModelError(
+            f"the chat template renders the answer {_short(answer)!r} as {_short(shown)!r}, "
+            "so its tokens cannot be told. Set a chat template that shows answers as they are."
+        )
+    # Offsets must be those of the whole text (the tail included), since a tail may merge into the last token.
+    encoded = _with_offsets(tokenizer, text)
+    answer_start, answer_end = len(before), len(before) + len(shown)
+    ids, spans = encoded
+    inside = [i for i, (start, end) in enumerate(spans) if end > answer_start and start < answer_end and end > start]
+    if not inside:
+        return AnswerTokens(tuple(ids), tuple(spans), shown, answer_start, len(ids))
+    stop = inside[-1] + 1
+    return AnswerTokens(tuple(ids[:stop]), tuple(spans[:stop]), shown, answer_start, inside[0])
+
+
+def divergence_index(chosen: Sequence[int], rejected: Sequence[int]) -> int:
+    """The first position at which the two differ; the shorter's length where one begins the other."""
+    for index, (a, b) in enumerate(zip(chosen, rejected, strict=False)):
+        if a != b:
+            return index
+    return min(len(chosen), len(rejected))
+
+
+def check_context(n_tokens: int, context_length: int | None, what: str) -> None:
+    """Refuse what the model cannot read.
+
+    Raises:
+        ContextLengthError: naming ``what``, its tokens and the model's.
+    """
+    if context_length is not None and n_tokens > context_length:
+        raise ContextLengthError(f"{what}: {n_tokens} tokens, but the model's context is {context_length}. Shorten it.")
+
+
+def check_chat_template(tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer that cannot render a chat.
+
+    Raises:
+        ModelError: it has no chat template.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"{name}: its tokenizer has no chat template, so it cannot be asked as a chat model. "
+            "Use the instruct version of the model, or put a chat_template.jinja beside its tokenizer."
+        )
+
+
+def _surroundings(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, str]:
+    """What the template puts before and after the answer."""
+    text = _render(tokenizer, [*messages, {"role": "assistant", "content": _MARKER}])
+    before, marker, after = text.rpartition(_MARKER)
+    if not marker:
+        raise ModelError(
+            "the chat template does not show the assistant's answer; set another (tokenizer.chat_template)."
+        )
+    return before, after
+
+
+def _render(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    check_chat_template(tokenizer, getattr(tokenizer, "name_or_path", "") or "the model")
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except (jinja2.TemplateError, ValueError, TypeError) as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise ModelError(f"the chat template refuses a conversation of {roles}: {error}") from error
+    return text
+
+
+def _with_offsets(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"the tokenizer {type(tokenizer).__name__} does not tell which characters its tokens cover. "
+            "Use the model's fast tokenizer (tokenizer.json)."
+        )
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return encoded["input_ids"], [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

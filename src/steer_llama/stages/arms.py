@@ -1,0 +1,86 @@
+"""The two arms as something that can be asked: their prompts, their endpoints, their requests."""
+
+from collections.abc import Sequence
+
+from steer_llama.chat import (
+    Endpoint,
+    OpenAICompatibleEndpoint,
+    RecordedEndpoint,
+    build_messages,
+    question_seed,
+    request_key,
+)
+from steer_llama.config import ArmSettings, Config, ModelSettings, Sampling
+from steer_llama.elicitations import read_trait
+from steer_llama.errors import ConfigError
+from steer_llama.lm.endpoint import LocalEndpoint
+from steer_llama.lm.load import load_model
+from steer_llama.progress import Reporter
+from steer_llama.records import ChatRequest, Demonstration
+
+
+def prompt_of(arm: ArmSettings, config: Config) -> Demonstration:
+    """What stands before the arm's questions: its own prompt, or the trait's demonstration.
+
+    Raises:
+        ConfigError: the arm asks for a demonstration that the trait does not have.
+    """
+    if not arm.demonstrate:
+        return Demonstration(system_prompt=arm.system_prompt, examples=arm.examples)
+    demonstration = read_trait(config.trait).demonstration
+    if demonstration is None:
+        raise ConfigError(
+            f"{arm.name}: 'demonstrate' is on, but the trait {config.trait_name!r} has no 'demonstration'. "
+            "Add one to its JSON, or give the arm a system_prompt and examples."
+        )
+    return demonstration
+
+
+def open_endpoint(arm: ArmSettings, config: Config, reporter: Reporter) -> Endpoint:
+    """The arm as an endpoint.
+
+    Raises:
+        ConfigError: a key is missing from the environment.
+        FileError: recorded answers cannot be read.
+        ModelError: local weights cannot be loaded.
+    """
+    if arm.kind == "openai":
+        return OpenAICompatibleEndpoint.from_settings(arm)
+    if arm.kind == "recorded":
+        return RecordedEndpoint.from_settings(arm)
+    return LocalEndpoint(arm.name, load_model(weights_of(arm, config), reporter), arm.batch_size)
+
+
+def weights_of(arm: ArmSettings, config: Config) -> ModelSettings:
+    """The weights of a local arm: its own, or those of the model section."""
+    return config.model.model_copy(update={"path": arm.model}) if arm.model else config.model
+
+
+def identity_of(arm: ArmSettings, config: Config) -> str:
+    """What tells this arm's answers from another model's: part of every request's key."""
+    if arm.kind == "openai":
+        return f"{arm.base_url} {arm.model}"
+    if arm.kind == "recorded":
+        return f"recorded {arm.name}"
+    weights = weights_of(arm, config)
+    return f"local {weights.where} {weights.dtype}"
+
+
+def requests_for(arm: ArmSettings, config: Config, questions: Sequence[str]) -> list[ChatRequest]:
+    """One request per question, each with its own key and seed."""
+    prompt, identity = prompt_of(arm, config), identity_of(arm, config)
+    return [request(arm.sampling, prompt, question, identity) for question in questions]
+
+
+def request(sampling: Sampling, prompt: Demonstration, question: str, identity: str) -> ChatRequest:
+    """The request that asks ``question`` after ``prompt``."""
+    messages = build_messages(prompt.system_prompt, prompt.examples, question)
+    return ChatRequest(
+        key=request_key(identity, messages, sampling),
+        messages=messages,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        max_tokens=sampling.max_tokens,
+        seed=question_seed(sampling.seed, question),
+    )

@@ -1,0 +1,218 @@
+"""``sweep``: steers the target on unseen questions, finds the best layer and strength, and confirms it once.
+
+The dev questions choose; the test questions are answered once, by the winner and by everything it has to beat.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from steer_llama.chat import Journal, read_responses
+from steer_llama.config import Config, ModelSettings, Sampling, SweepSettings
+from steer_llama.elicitations import read_elicitation, read_trait, with_split
+from steer_llama.evaluation import Wanted, choose_winner, judge_sweep
+from steer_llama.files import digest_json, write_json, write_jsonl
+from steer_llama.lm.layers import check_layers
+from steer_llama.lm.load import load_model
+from steer_llama.pairs import read_results
+from steer_llama.progress import Reporter
+from steer_llama.records import Condition, Demonstration, Elicitation, Response, Split, Trial, Verdict, as_json
+from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, SWEEP, VECTOR, VERDICT, RunDir
+from steer_llama.stages.arms import prompt_of
+from steer_llama.stages.judge import metric_for
+from steer_llama.stages.stage import Stage
+from steer_llama.stages.trials import Job, Laboratory, Setup
+from steer_llama.style import Metric
+from steer_llama.vectors import SteeringVector, read_vector
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a sweep is to find out."""
+
+    trait: str
+    metric: Metric
+    wanted: Wanted
+    """Whether the source shows more of the feature than the target, or less."""
+    source_name: str
+    target_name: str
+    target_prompt: Demonstration
+    source_prompt: Demonstration | None
+    """What the target is given in the ``prompted`` arm; ``None`` leaves that arm out."""
+    sampling: Sampling
+    """The target's own: a steered answer is drawn as an unsteered one is."""
+
+
+def sweep(
+    vector: SteeringVector,
+    model_settings: ModelSettings,
+    elicitation: Elicitation,
+    source: Sequence[Response],
+    question: Question,
+    settings: SweepSettings,
+    out: Path,
+    reporter: Reporter,
+    *,
+    any_model: bool = False,
+) -> Verdict:
+    """Run the grid, choose, confirm, and write ``out`` and the verdict beside it.
+
+    Args:
+        vector: what to steer with.
+        model_settings: the target's weights.
+        elicitation: its dev and test questions are asked.
+        source: the source's answers to test questions, if there are any.
+        question: what is to be found out.
+        settings: the grid and the confirmation.
+        out: the trials' file.
+        reporter: where to tell.
+        any_model: accept other weights than the vector was fitted on.
+
+    Raises:
+        VectorError: the vector is not for this model.
+        LayerError: a layer of the grid does not exist.
+    """
+    model = load_model(model_settings, reporter)
+    fingerprint = model.fingerprint if not any_model else vector.model_fingerprint
+    vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
+    layers = settings.layers or default_layers(vector.layers)
+    check_layers(layers, model.n_layers, model.name)
+    sampling = question.sampling
+    if settings.max_tokens:
+        sampling = sampling.model_copy(update={"max_tokens": settings.max_tokens})
+    laboratory = Laboratory(
+        model, vector, _fingerprint(vector), question.target_prompt, sampling, question.metric, settings.batch_size
+    )
+    split = with_split(elicitation).split
+    assert split is not None, "with_split gives a split"
+    with Journal(out.with_name(out.stem + ".journal.jsonl")) as journal:
+        known = {row["key"]: Trial.model_validate(row) for row in journal.load()}
+        trials = laboratory.run(_dev_jobs(split, layers, settings), journal, known, reporter, "steering, dev questions")
+        choice = choose_winner(
+            trials,
+            wanted=question.wanted,
+            min_coherence=settings.min_coherence,
+            bootstrap=settings.bootstrap,
+            seed=settings.seed,
+        )
+        reporter.note(_chosen(choice.winner, choice.rule))
+        jobs = _test_jobs(split, choice.winner, question, settings)
+        trials += laboratory.run(jobs, journal, known, reporter, "confirming, test questions")
+    trials += laboratory.of_source([r for r in source if r.role == "source" and r.split == "test"])
+    verdict = judge_sweep(
+        trials,
+        trait=question.trait,
+        metric=question.metric.name,
+        model=model.name,
+        source_name=question.source_name,
+        target_name=question.target_name,
+        wanted=question.wanted,
+        min_coherence=settings.min_coherence,
+        bootstrap=settings.bootstrap,
+        seed=settings.seed,
+    )
+    write_jsonl(out, [as_json(trial) for trial in trials])
+    write_json(verdict_path(out), as_json(verdict))
+    reporter.note(verdict.sentence)
+    return verdict
+
+
+def verdict_path(sweep_path: Path) -> Path:
+    """Where the verdict of a sweep is: ``verdict.json`` in a run folder, ``<name>.verdict.json`` beside another file."""
+    return sweep_path.with_name(VERDICT if sweep_path.name == SWEEP else f"{sweep_path.stem}.verdict.json")
+
+
+def default_layers(layers: Sequence[int]) -> tuple[int, ...]:
+    """Five layers from a quarter to three quarters of the depth: before, a style has not formed; after, it is spent."""
+    picks = np.linspace(0.25, 0.75, 5) * (len(layers) - 1)
+    return tuple(dict.fromkeys(layers[round(pick)] for pick in picks))
+
+
+def _dev_jobs(split: Split, layers: Sequence[int], settings: SweepSettings) -> list[Job]:
+    setups = [
+        Setup("unsteered"),
+        *(Setup("steered", layer, strength) for layer in layers for strength in settings.strengths),
+    ]
+    return [Job(setup, "dev", question) for setup in setups for question in split.dev[: settings.questions]]
+
+
+def _test_jobs(split: Split, winner: Condition | None, question: Question, settings: SweepSettings) -> list[Job]:
+    setups = [Setup("unsteered")]
+    if winner is not None:
+        setups.append(Setup("steered", winner.layer, winner.strength))
+        setups += [
+            Setup("random", winner.layer, winner.strength, settings.seed + number)
+            for number in range(settings.random_directions)
+        ]
+    if question.source_prompt is not None:
+        setups.append(Setup("prompted", prompt=question.source_prompt))
+    return [
+        Job(setup, "test", text, sample)
+        for setup in setups
+        for text in split.test
+        for sample in range(settings.test_samples)
+    ]
+
+
+def _chosen(winner: Condition | None, rule: str) -> str:
+    if winner is None:
+        return rule
+    return f"winner on dev questions: layer {winner.layer}, strength {winner.strength:g}. {rule}"
+
+
+def _fingerprint(vector: SteeringVector) -> str:
+    """Of what steers, and not of the evidence or the recommendation."""
+    return digest_json([vector.directions_LD.tolist(), vector.residual_norm_L.tolist(), list(vector.layers)])
+
+
+def wanted_of(results_path: Path, config: Config) -> Wanted:
+    """Which way the trait goes from target to source, from the kept pairs."""
+    results = read_results(results_path, config.source.name, config.target.name)
+    kept = [result.score_difference for result in results if result.kept and result.score_difference is not None]
+    return "more" if sum(kept) >= 0 else "less"
+
+
+def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
+    source_prompt = prompt_of(config.source, config)
+    sweep(
+        read_vector(rundir.path(VECTOR)),
+        config.model,
+        read_elicitation(rundir.path(ELICITATION)),
+        read_responses(rundir.path(RESPONSES)),
+        Question(
+            trait=config.trait_name,
+            metric=metric_for(config.judge.metric, read_trait(config.trait)),
+            wanted=wanted_of(rundir.path(RESULTS), config),
+            source_name=config.source.name,
+            target_name=config.target.name,
+            target_prompt=prompt_of(config.target, config),
+            source_prompt=source_prompt if source_prompt.system_prompt or source_prompt.examples else None,
+            sampling=config.target.sampling,
+        ),
+        config.sweep,
+        rundir.path(SWEEP),
+        reporter,
+    )
+
+
+def _settings(config: Config) -> dict[str, object]:
+    return {
+        "sweep": {k: v for k, v in config.sweep.model_dump(mode="json").items() if k != "batch_size"},
+        "judge": config.judge.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json"),
+        "trait": as_json(read_trait(config.trait)),
+        "names": [config.source.name, config.target.name],
+        "prompts": [as_json(prompt_of(arm, config)) for arm in (config.source, config.target)],
+        "sampling": config.target.sampling.model_dump(mode="json"),
+    }
+
+
+STAGE = Stage(
+    name="sweep",
+    reads=(ELICITATION, RESPONSES, RESULTS, VECTOR),
+    writes=(SWEEP, VERDICT),
+    settings=_settings,
+    run=_run,
+)

@@ -1,0 +1,88 @@
+"""``vector.safetensors``: our own format (docs/formats.md)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from steer_llama.errors import FileError, VectorError
+from steer_llama.files import atomic_path
+from steer_llama.vectors.vector import SteeringVector
+
+FORMAT = "steer-llama vector 1"
+LAYER_CONVENTION = "blocks.L.hook_resid_post (0-based block L, at its output)"
+_TENSORS = ("directions", "layers", "residual_norm")
+
+
+def write_vector(path: Path, vector: SteeringVector) -> None:
+    """Write a vector, whole or not at all.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    tensors: dict[str, np.ndarray] = {
+        "directions": np.ascontiguousarray(vector.directions_LD, dtype=np.float32),
+        "layers": np.asarray(vector.layers, dtype=np.int64),
+        "residual_norm": np.ascontiguousarray(vector.residual_norm_L, dtype=np.float32),
+    }
+    metadata = {
+        "format": FORMAT,
+        "layer_convention": LAYER_CONVENTION,
+        "model": vector.model,
+        "model_fingerprint": vector.model_fingerprint,
+        "trait": vector.trait,
+        "estimator": vector.estimator,
+        "positions": vector.positions,
+        "recommended_layer": "" if vector.recommended_layer is None else str(vector.recommended_layer),
+        "recommended_strength": "" if vector.recommended_strength is None else repr(vector.recommended_strength),
+        "evidence": json.dumps(vector.evidence, ensure_ascii=False, sort_keys=True),
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def read_vector(path: Path) -> SteeringVector:
+    """Read a vector.
+
+    Raises:
+        FileError: missing, no safetensors file, or not one of ours.
+        VectorError: its content is no vector (shapes, NaN).
+    """
+    if not path.is_file():
+        raise FileError(f"{path}: no such file (expected a vector, as `steer-llama fit` writes it).")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            missing = sorted(set(_TENSORS) - set(file.keys()))
+            if not metadata.get("format", "").startswith("steer-llama vector") or missing:
+                found = ", ".join(sorted(file.keys())[:5]) or "nothing"
+                raise FileError(f"{path}: safetensors, but not a steer-llama vector (it holds {found}).")
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+    except (SafetensorError, OSError) as error:
+        raise FileError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
+    if metadata["format"] != FORMAT:
+        raise FileError(f"{path}: is {metadata['format']!r}; this program reads {FORMAT!r}.")
+    try:
+        return _vector(tensors, metadata)
+    except (VectorError, ValueError, KeyError) as error:
+        raise VectorError(f"{path}: {error}") from error
+
+
+def _vector(tensors: dict[str, Any], metadata: dict[str, str]) -> SteeringVector:
+    layer, strength = metadata.get("recommended_layer"), metadata.get("recommended_strength")
+    return SteeringVector(
+        directions_LD=tensors["directions"].astype(np.float32, copy=False),
+        layers=tuple(int(value) for value in tensors["layers"]),
+        residual_norm_L=tensors["residual_norm"].astype(np.float32, copy=False),
+        model=metadata.get("model", ""),
+        model_fingerprint=metadata.get("model_fingerprint", ""),
+        trait=metadata.get("trait", ""),
+        estimator=metadata.get("estimator", ""),
+        positions=metadata.get("positions", ""),
+        recommended_layer=int(layer) if layer else None,
+        recommended_strength=float(strength) if strength else None,
+        evidence=json.loads(metadata.get("evidence") or "{}"),
+    )

@@ -1,0 +1,125 @@
+"""The steering vector: one direction per layer, with the evidence for it.
+
+Shapes: L layers, D width.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steer_llama.errors import LayerError, VectorError
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringVector:
+    """A direction per layer: the source's mean minus the target's, not normalised."""
+
+    directions_LD: Floats
+    layers: tuple[int, ...]
+    """Which 0-based block each row belongs to, at its output (``blocks.L.hook_resid_post``)."""
+    residual_norm_L: Floats
+    """Mean ‖residual‖ over the response tokens, per layer: the unit of `strength`."""
+    model: str
+    model_fingerprint: str
+    trait: str
+    estimator: str
+    positions: str
+    recommended_layer: int | None = None
+    recommended_strength: float | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """Plain JSON values: see docs/formats.md."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a vector.
+
+        Raises:
+            VectorError: shapes that do not fit together, or values that are not finite.
+        """
+        n_layers = len(self.layers)
+        if self.directions_LD.ndim != 2 or len(self.directions_LD) != n_layers or n_layers == 0:
+            raise VectorError(
+                f"directions of shape {self.directions_LD.shape} for {n_layers} layers; expected (layers, width)."
+            )
+        if len(set(self.layers)) != n_layers or min(self.layers) < 0:
+            raise VectorError(f"layers {list(self.layers)}: each must stand once and be 0 or more.")
+        if self.residual_norm_L.shape != (n_layers,):
+            raise VectorError(f"residual_norm has shape {self.residual_norm_L.shape}; expected ({n_layers},).")
+        if not (np.isfinite(self.directions_LD).all() and np.isfinite(self.residual_norm_L).all()):
+            raise VectorError("the vector holds NaN or infinity.")
+        if (self.residual_norm_L <= 0).any():
+            raise VectorError("residual_norm must be positive at every layer.")
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return int(self.directions_LD.shape[1])
+
+    def direction_D(self, layer: int) -> Floats:
+        """The direction of one layer.
+
+        Raises:
+            LayerError: the vector has none there.
+        """
+        row: Floats = self.directions_LD[self._index(layer)]
+        return row
+
+    def coefficient(self, layer: int, strength: float) -> float:
+        """What the direction is multiplied by, so that ‖coefficient·v‖ = |strength| · mean residual norm.
+
+        Raises:
+            LayerError: the vector has no such layer.
+            VectorError: its direction there is zero.
+        """
+        norm = float(np.linalg.norm(self.direction_D(layer)))
+        if norm == 0:
+            raise VectorError(f"the direction of layer {layer} is zero; it cannot be given a strength.")
+        return strength * float(self.residual_norm_L[self._index(layer)]) / norm
+
+    def scaled_D(self, layer: int, strength: float) -> Floats:
+        """The direction of one layer at a strength: what is added to the residual stream."""
+        scaled: Floats = (self.direction_D(layer) * self.coefficient(layer, strength)).astype(np.float32)
+        return scaled
+
+    def random_like_D(self, layer: int, strength: float, seed: int) -> Floats:
+        """A random direction of the same norm as `scaled_D`: what the vector has to beat."""
+        random_D = np.random.default_rng(seed).standard_normal(self.width)
+        norm = abs(strength) * float(self.residual_norm_L[self._index(layer)])
+        scaled: Floats = (random_D * (norm / np.linalg.norm(random_D))).astype(np.float32)
+        return scaled
+
+    def recommend(self, layer: int | None, strength: float | None) -> "SteeringVector":
+        """The same vector with another recommendation (``None``: there is none)."""
+        return replace(self, recommended_layer=layer, recommended_strength=strength)
+
+    def check_fits(self, model: str, fingerprint: str, n_layers: int, width: int) -> None:
+        """Refuse a model that the vector is not for.
+
+        Raises:
+            VectorError: another width, layers that the model has not, or other weights.
+        """
+        if self.width != width:
+            raise VectorError(
+                f"the vector is {self.width} wide (for {self.model or '?'}), but {model} is {width} wide."
+            )
+        if max(self.layers) >= n_layers:
+            raise VectorError(f"the vector has a layer {max(self.layers)}, but {model} has layers 0 to {n_layers - 1}.")
+        if self.model_fingerprint and self.model_fingerprint != fingerprint:
+            raise VectorError(
+                f"the vector was fitted on other weights ({self.model}) than {model}. Use the model that it was fitted "
+                "on, or say --any-model if you mean it (a fine-tune of the same base, or another precision)."
+            )
+
+    def _index(self, layer: int) -> int:
+        if layer not in self.layers:
+            raise LayerError(f"the vector has no layer {layer}; it has {_ranges(self.layers)}.")
+        return self.layers.index(layer)
+
+
+def _ranges(layers: tuple[int, ...]) -> str:
+    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    return ", ".join(map(str, layers))
