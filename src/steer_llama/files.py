@@ -19,13 +19,14 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _storage_reason(error)
+        reason = storage_reason(error)
         if reason is None:
             raise
         raise StorageError(f"cannot write {path}: {reason}. What was finished before is kept.") from error
 
 
-def _storage_reason(error: OSError) -> str | None:
+def storage_reason(error: OSError) -> str | None:
+    """Why the operating system refused to write, and what to do; ``None`` where the error is of another kind."""
     reasons = {
         errno.ENOSPC: "the disk is full; free some space and run the same command again",
         errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -53,10 +54,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the folder cannot be written, the disk is full, or ``path`` is no regular file.
     """
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "a device or another special file"
-        raise StorageError(f"cannot write {path}: it is {kind}; name a regular file.")
     with storage_errors(path):
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or another special file"
+            raise StorageError(f"cannot write {path}: it is {kind}; name a regular file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
@@ -103,12 +104,12 @@ def read_text(path: Path, what: str) -> str:
     Raises:
         FileError: it is missing, unreadable, empty, or not UTF-8.
     """
-    if not path.exists():
-        raise FileError(f"{path}: no such file (expected {what}). Check the path.")
-    if path.is_dir():
-        raise FileError(f"{path}: is a folder (expected {what}, a file).")
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileError(f"{path}: no such file (expected {what}). Check the path.") from error
+    except IsADirectoryError as error:
+        raise FileError(f"{path}: is a folder (expected {what}, a file).") from error
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: not UTF-8 text at byte {error.start} (expected {what}).") from error
     except OSError as error:
@@ -122,16 +123,19 @@ def read_json(path: Path, what: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        FileError: as `read_text`, or it is not JSON (the line and column are named).
+        FileError: as `read_text`, or it is not JSON (the place is named), or holds half a character.
     """
     try:
-        return json.loads(read_text(path, what), object_pairs_hook=_no_duplicate_keys)
+        value = json.loads(read_text(path, what), object_pairs_hook=_no_duplicate_keys)
     except json.JSONDecodeError as error:
         raise FileError(
             f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg} (expected {what})."
         ) from error
     except _DuplicateKeyError as error:
         raise FileError(f"{path}: the key {error.args[0]!r} stands twice in one object; keep one of them.") from error
+    if half := _half_character(value):
+        raise FileError(f"{path}: {half}")
+    return value
 
 
 class _DuplicateKeyError(Exception):
@@ -148,12 +152,22 @@ def _no_duplicate_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _half_character(value: Any) -> str | None:
+    """What is wrong where an escape is half an emoji (a lone surrogate), which no tokenizer and no file can hold."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"half a character after {text[max(0, error.start - 30) : error.start]!r} (a lone surrogate); delete it."
+    return None
+
+
 def read_jsonl(path: Path, what: str) -> list[tuple[int, dict[str, Any]]]:
     """Read one JSON object a line, with the 1-based line numbers; blank lines are passed over.
 
     Raises:
         FileError: as `read_text`.
-        RecordError: a line is not a JSON object.
+        RecordError: a line is not a JSON object, or an escape in it is half a character.
     """
     rows: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
@@ -165,6 +179,8 @@ def read_jsonl(path: Path, what: str) -> list[tuple[int, dict[str, Any]]]:
             raise RecordError(f"{path}, line {number}: not JSON: {error.msg} (expected {what}).") from error
         if not isinstance(row, dict):
             raise RecordError(f"{path}, line {number}: a JSON {type(row).__name__} (expected an object: {what}).")
+        if half := _half_character(row):
+            raise RecordError(f"{path}, line {number}: {half}")
         rows.append((number, row))
     return rows
 

@@ -3,7 +3,7 @@
 from steer_llama.config import Config
 from steer_llama.progress import ConsoleReporter
 from steer_llama.rundir import RunDir
-from steer_llama.stages import elicit, extract, filter, fit, judge, report, respond, sweep  # noqa: A004
+from steer_llama.stages import elicit, extract, filter, fit, judge, report, respond, sweep
 
 STAGES = (
     elicit.STAGE,  # what is asked, split into extract, dev and test questions

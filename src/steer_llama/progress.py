@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -28,16 +28,9 @@ class Reporter(Protocol):
         """One plain line: a fact worth keeping (a count, a fallback, a choice and its reason)."""
         ...
 
-    def task(self, title: str, total: int, unit: str, done: int = 0) -> "TaskContext":
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
         """A piece of work of ``total`` units, ``done`` of them before; yields a function that advances it."""
         ...
-
-
-class TaskContext(Protocol):
-    """The context manager that `Reporter.task` gives."""
-
-    def __enter__(self) -> Callable[[int], None]: ...
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class ConsoleReporter:

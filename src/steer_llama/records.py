@@ -1,8 +1,9 @@
 """What the JSON files hold. Plain data: no torch, no network."""
 
+import math
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import TypedDict  # pydantic refuses typing's own before Python 3.12
 
 SplitName = Literal["extract", "dev", "test"]
@@ -206,13 +207,20 @@ class Trial(Record):
 
 
 class Interval(Record):
-    """An estimate with its 95% bootstrap interval."""
+    """An estimate with its 95% bootstrap interval; NaN where it rests on nothing (``null`` in JSON, ``n`` is 0)."""
+
+    model_config = ConfigDict(ser_json_inf_nan="null")
 
     mean: float
     low: float
     high: float
     n: int
     """Questions that it rests on (they are what is resampled, since one question's answers hang together)."""
+
+    @field_validator("mean", "low", "high", mode="before")
+    @classmethod
+    def _unknown(cls, value: Any) -> Any:
+        return math.nan if value is None else value
 
 
 class Measured(Record):
@@ -226,11 +234,12 @@ class Measured(Record):
     perplexity: float | None
     """exp of the mean nats per answer token under the unsteered target."""
     distinct_2: float | None
-    """Mean over the answers."""
+    """Mean over the answers; an answer of fewer than two words counts as 0."""
     coherence: float | None
-    """0–100: 100 · min(1, perplexity of the unsteered / this one) · min(1, distinct-2 / that of the unsteered)."""
+    """0–100: 100 times how near perplexity, distinct-2 and words come to those of the unsteered target or of the
+    source, whichever is easier to reach (`evaluation.coherence`)."""
     words: float
-    """Mean words per answer."""
+    """Mean words per answer; emoji are none."""
     profile: dict[str, float]
     """Mean style features."""
 
@@ -276,6 +285,8 @@ class Verdict(Record):
     winner: Condition | None
     rule: str
     """How the winner was chosen, in a sentence."""
+    min_coherence: float
+    """Coherence score (0–100) that a winner has to reach."""
     arms: tuple[TestArm, ...]
     over_random: Interval | None
     """Trait score of the steered minus the mean over the random directions on the same questions (paired)."""

@@ -96,10 +96,13 @@ class RunDir:
 
     def begin(self, work: Work) -> None:
         """Forget an earlier finish of this stage: from now on its files may change."""
-        if self._stages.pop(work.stage, None) is not None:
-            self._save()
         self._before = {name: self._origin(name) for name in work.amends}
         self._begun = self._key(work)
+        entry = self._stages.get(work.stage)
+        if entry is not None:
+            # What it amended stays on record, or the file would look foreign and the stage that wrote it run again.
+            entry["key"] = ""
+            self._save()
 
     def finish(self, work: Work) -> None:
         """Mark ``work``, which was begun, as done. Comes last, after its files are whole."""
@@ -140,13 +143,23 @@ class RunDir:
             return
         try:
             ledger = json.loads(path.read_text(encoding="utf-8"))
-            self._stages, self._stats = dict(ledger["stages"]), dict(ledger["stats"])
+            self._stages = _checked(ledger["stages"], {"key": str, "writes": dict, "amends": dict})
+            self._stats = _checked(ledger["stats"], {"size": int, "mtime_ns": int, "digest": str})
         except (json.JSONDecodeError, KeyError, TypeError, ValueError):
             # Written atomically, so only a foreign hand breaks it; redoing the stages is always right.
             self._stages, self._stats = {}, {}
 
     def _save(self) -> None:
         write_json(self.path(_LEDGER), {"stages": self._stages, "stats": self._stats})
+
+
+def _checked(table: Any, shape: dict[str, type]) -> dict[str, dict[str, Any]]:
+    """A part of the ledger; a `TypeError` or `KeyError` where it is not of our making."""
+    for entry in dict(table).values():
+        for key, kind in shape.items():
+            if not isinstance(entry[key], kind):
+                raise TypeError(key)
+    return dict(table)
 
 
 def free_bytes(path: Path) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from steer_llama.errors import InputError
-from steer_llama.evaluation.measured import measure
+from steer_llama.evaluation.measured import measure, norm_of
 from steer_llama.records import Condition, Measured, Trial
 
 Wanted = Literal["more", "less"]
@@ -50,14 +50,15 @@ def choose_winner(
     plain = [trial for trial in dev if trial.arm == "unsteered"]
     if not plain:
         raise InputError("the sweep has no unsteered answers to dev questions, so there is nothing to compare with.")
-    unsteered = measure(plain, reference=None, resamples=bootstrap, seed=seed)
+    norm = norm_of(plain, [trial for trial in dev if trial.arm == "source"])
+    unsteered = measure(plain, norm=norm, resamples=bootstrap, seed=seed)
     grouped: dict[tuple[int, float], list[Trial]] = {}
     for trial in dev:
         if trial.arm == "steered" and trial.layer is not None and trial.strength is not None:
             grouped.setdefault((trial.layer, trial.strength), []).append(trial)
     conditions = []
     for (layer, strength), answers in sorted(grouped.items()):
-        measured = measure(answers, reference=unsteered, resamples=bootstrap, seed=seed)
+        measured = measure(answers, norm=norm, resamples=bootstrap, seed=seed)
         eligible = measured.coherence is not None and measured.coherence >= min_coherence
         conditions.append(Condition(layer=layer, strength=strength, measured=measured, eligible=eligible))
     winner, rule = choose(conditions, unsteered, wanted=wanted, min_coherence=min_coherence)

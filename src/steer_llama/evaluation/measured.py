@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from steer_llama.errors import InputError
 from steer_llama.evaluation.intervals import Grouped, mean_interval
@@ -26,12 +27,46 @@ def shown_in(trial: Trial) -> float | None:
     return None if trial.trait_count is None else float(trial.trait_count > 0)
 
 
-def measure(trials: Sequence[Trial], *, reference: Measured | None, resamples: int, seed: int) -> Measured:
+@dataclass(frozen=True)
+class Level:
+    """What coherence is made of, for a set of answers."""
+
+    perplexity: float | None
+    """exp of the mean nats per answer token under the unsteered target."""
+    distinct_2: float | None
+    """Mean distinct-2, 0–1."""
+    words: float
+    """Mean words per answer; emoji are none."""
+
+
+def level_of(trials: Sequence[Trial]) -> Level:
+    """The level of a set of answers, which is not empty."""
+    return Level(perplexity_of(trials), distinct_2_of(trials), sum(map(words_in, trials)) / len(trials))
+
+
+def norm_of(plain: Sequence[Trial], source: Sequence[Trial]) -> Level:
+    """What an answer must reach to be wholly coherent: the unsteered target's level or the source's, the easier one.
+
+    The source's, since its style is what is wanted: it may be terser than the target, and the target finds every
+    other style less likely than its own. Without answers of the source it is the unsteered target's alone.
+    """
+    own = level_of(plain)
+    if not source:
+        return own
+    other = level_of(source)
+    return Level(
+        perplexity=max(own.perplexity or 0.0, other.perplexity or 0.0) or None,
+        distinct_2=min((value for value in (own.distinct_2, other.distinct_2) if value is not None), default=None),
+        words=min(own.words, other.words),
+    )
+
+
+def measure(trials: Sequence[Trial], *, norm: Level, resamples: int, seed: int) -> Measured:
     """Measure a set of answers.
 
     Args:
         trials: at least one.
-        reference: the unsteered target on the same questions; ``None`` where ``trials`` are the unsteered themselves.
+        norm: the level of wholly coherent answers to the same questions (`norm_of`).
         resamples: resamplings of the questions for the intervals.
         seed: of the resamplings.
 
@@ -40,19 +75,22 @@ def measure(trials: Sequence[Trial], *, reference: Measured | None, resamples: i
     """
     if not trials:
         raise InputError("there are no answers to measure (expected at least one trial).")
-    perplexity, distinct_2 = perplexity_of(trials), distinct_2_of(trials)
-    norm_perplexity = reference.perplexity if reference else perplexity
-    norm_distinct_2 = reference.distinct_2 if reference else distinct_2
+    level = level_of(trials)
     return Measured(
         answers=len(trials),
         trait=mean_interval(by_question(trials, trait_of), resamples=resamples, seed=seed),
         share=mean_interval(by_question(trials, shown_in), resamples=resamples, seed=seed),
-        perplexity=perplexity,
-        distinct_2=distinct_2,
-        coherence=coherence(perplexity, distinct_2, norm_perplexity, norm_distinct_2),
-        words=sum(len(trial.text.split()) for trial in trials) / len(trials),
+        perplexity=level.perplexity,
+        distinct_2=level.distinct_2,
+        coherence=coherence(level, norm),
+        words=level.words,
         profile=_profile(trials),
     )
+
+
+def words_in(trial: Trial) -> float:
+    """Words of the answer, as its style profile counts them."""
+    return trial.features.get("words", float(len(trial.text.split())))
 
 
 def perplexity_of(trials: Sequence[Trial]) -> float | None:
@@ -76,22 +114,24 @@ def distinct_2_of(trials: Sequence[Trial]) -> float | None:
     return sum(trial.distinct_2 or 0.0 for trial in trials) / len(trials)
 
 
-def coherence(
-    perplexity: float | None, distinct_2: float | None, norm_perplexity: float | None, norm_distinct_2: float | None
-) -> float | None:
-    """Coherence score, 0–100: 100 · min(1, norm's perplexity / perplexity) · min(1, distinct-2 / norm's distinct-2).
+def coherence(level: Level, norm: Level) -> float | None:
+    """Coherence score, 0–100: 100 times how near the level comes to the norm in each of its three parts.
 
-    Text that the unsteered model finds less likely than its own loses points, and so does text that repeats itself,
-    which it would find very likely. The norm is the unsteered target. Where it has answers and the set at hand has
-    none of two words, the score is 0; where a measurement is missing, it is ``None``.
+    norm's perplexity / perplexity, distinct-2 / norm's, words / norm's, each at most 1. Text that the unsteered model
+    finds unlikely loses points; so does text that repeats itself, which it would find likely; and so does text in
+    which marks stand instead of words. Answers without two words have 0; where a measurement is missing, it is
+    ``None``.
     """
-    if not norm_perplexity or not norm_distinct_2:
+    if not norm.perplexity or not norm.distinct_2 or not norm.words:
         return None
-    if distinct_2 is None:
+    if level.distinct_2 is None:
         return 0.0
-    if perplexity is None:
+    if level.perplexity is None:
         return None
-    return 100.0 * min(1.0, norm_perplexity / perplexity) * min(1.0, distinct_2 / norm_distinct_2)
+    likely = min(1.0, norm.perplexity / level.perplexity)
+    varied = min(1.0, level.distinct_2 / norm.distinct_2)
+    worded = min(1.0, level.words / norm.words)
+    return 100.0 * likely * varied * worded
 
 
 def _profile(trials: Sequence[Trial]) -> dict[str, float]:

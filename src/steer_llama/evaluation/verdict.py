@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from steer_llama.evaluation.choose import Choice, Wanted, choose_winner, sign
 from steer_llama.evaluation.intervals import paired_difference_interval
-from steer_llama.evaluation.measured import by_question, measure, shown_in, trait_of
+from steer_llama.evaluation.measured import by_question, level_of, measure, norm_of, shown_in, trait_of
 from steer_llama.evaluation.wording import Confirmation, points, say
 from steer_llama.records import Condition, Interval, TestArm, Trial, Verdict
 
@@ -72,6 +72,7 @@ def judge_sweep(
         conditions=choice.conditions,
         winner=choice.winner,
         rule=choice.rule,
+        min_coherence=min_coherence,
         arms=arms,
         over_random=confirmation.over_random,
         decision="no" if objections else "prompt" if prompt_is_better else "use",
@@ -147,20 +148,20 @@ def _labels(source_name: str, target_name: str, answers: dict[str, list[Trial]])
 
 def _arm(name: str, label: str, answers: dict[str, list[Trial]], resamples: int, seed: int) -> TestArm:
     plain, own = answers["unsteered"], answers[name]
-    reference = measure(plain, reference=None, resamples=resamples, seed=seed) if plain else None
-    if name == "unsteered" or reference is None:
-        measured = measure(own, reference=None, resamples=resamples, seed=seed)
+    if not plain:
         # Without the unsteered there is no norm, and "as coherent as itself" would say nothing.
-        return TestArm(
-            arm=name, label=label, measured=measured if plain else measured.model_copy(update={"coherence": None})
-        )
+        measured = measure(own, norm=level_of(own), resamples=resamples, seed=seed)
+        return TestArm(arm=name, label=label, measured=measured.model_copy(update={"coherence": None}))
+    measured = measure(own, norm=norm_of(plain, answers["source"]), resamples=resamples, seed=seed)
+    if name == "unsteered":
+        return TestArm(arm=name, label=label, measured=measured)
     share = paired_difference_interval(
         by_question(own, shown_in), by_question(plain, shown_in), resamples=resamples, seed=seed
     )
     return TestArm(
         arm=name,
         label=label,
-        measured=measure(own, reference=reference, resamples=resamples, seed=seed),
+        measured=measured,
         lift_share=share if share.n else None,
         lift_trait=_trait_difference(own, plain, resamples, seed),
     )

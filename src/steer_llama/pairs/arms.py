@@ -57,7 +57,7 @@ def text_of(entry: Mapping[str, Any], key: str, where: str) -> str:
     """The text under ``key``; ``where`` names the record in errors.
 
     Raises:
-        RecordError: it is missing, no text, or not valid Unicode.
+        RecordError: it is missing or no text.
     """
     if key not in entry:
         there = ", ".join(repr(name) for name in entry) or "none"
@@ -66,19 +66,4 @@ def text_of(entry: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str):
         found = "null" if value is None else f"a JSON {type(value).__name__}"
         raise RecordError(f"{where}: {key!r} is {found}, expected a text.")
-    return valid_text(value, where, key)
-
-
-def valid_text(text: str, where: str, key: str) -> str:
-    """``text``, unless no tokenizer and no file could hold it.
-
-    Raises:
-        RecordError: it holds half a surrogate pair (an emoji that was cut in two).
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RecordError(
-            f"{where}: {key!r} holds half a character at position {error.start} (a lone surrogate); delete it."
-        ) from error
-    return text
+    return value

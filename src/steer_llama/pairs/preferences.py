@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steer_llama.errors import RecordError
-from steer_llama.pairs.arms import text_of, valid_text
+from steer_llama.pairs.arms import text_of
 from steer_llama.records import Message, Pair
 
 _OLD_STYLE = "Human:"
@@ -84,5 +84,5 @@ def _messages(value: list[Any], where: str, field: str) -> tuple[Message, ...]:
                 f"{where}: message {number} of {field!r} is not of the form "
                 '{"role": "user" | "assistant" | "system", "content": "a text"}.'
             )
-        messages.append({"role": role, "content": valid_text(content, where, f"{field}[{number - 1}].content")})
+        messages.append({"role": role, "content": content})
     return tuple(messages)

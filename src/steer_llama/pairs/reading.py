@@ -54,6 +54,8 @@ def read_pairs(
             pairs.append(_with_system(pair, system_prompt))
         else:
             left_out.append((pair.name, reason))
+    if not pairs and not left_out:
+        raise FileError(f"{path}: holds no pairs (expected {_WHAT}).")
     if not pairs:
         reasons = [reason for _, reason in left_out]
         counts = ", ".join(f"{reasons.count(reason)} × {reason}" for reason in dict.fromkeys(reasons))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from steer_llama.config import explain
 from steer_llama.errors import ConflictError, FileError, RecordError
 from steer_llama.files import read_json, write_json
-from steer_llama.pairs.arms import SUFFIX, Arms, find_arms, known_order, text_of, valid_text
+from steer_llama.pairs.arms import SUFFIX, Arms, find_arms, known_order, text_of
 from steer_llama.records import Result
 
 _WHAT = "results: an object of questions, each with both arms' answers and 'score_difference'"
@@ -98,7 +98,6 @@ def read_entries(path: Path, what: str) -> dict[str, dict[str, Any]]:
     for number, (question, entry) in enumerate(value.items(), start=1):
         if not question.strip():
             raise RecordError(f"{path}, entry {number}: its key, the question, is empty.")
-        valid_text(question, f"{path}, entry {number}", "the question")
         if not isinstance(entry, dict):
             raise RecordError(f"{path}, question {question!r}: a JSON {type(entry).__name__} (expected an object).")
     return value

@@ -13,6 +13,7 @@ from steer_llama.chat import (
 from steer_llama.config import ArmSettings, Config, ModelSettings, Sampling
 from steer_llama.elicitations import read_trait
 from steer_llama.errors import ConfigError
+from steer_llama.files import digest_file
 from steer_llama.lm.endpoint import LocalEndpoint
 from steer_llama.lm.load import load_model
 from steer_llama.progress import Reporter
@@ -61,7 +62,8 @@ def identity_of(arm: ArmSettings, config: Config) -> str:
     if arm.kind == "openai":
         return f"{arm.base_url} {arm.model}"
     if arm.kind == "recorded":
-        return f"recorded {arm.name}"
+        there = arm.file is not None and arm.file.is_file()
+        return f"recorded {arm.name} {digest_file(arm.file) if arm.file and there else ''}"
     weights = weights_of(arm, config)
     return f"local {weights.where} {weights.dtype}"
 

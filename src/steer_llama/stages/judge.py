@@ -8,7 +8,7 @@ from steer_llama.elicitations import read_elicitation, read_trait
 from steer_llama.errors import ConfigError, RecordError
 from steer_llama.pairs import Arms, write_results
 from steer_llama.progress import Reporter
-from steer_llama.records import Elicitation, Response, Result
+from steer_llama.records import Elicitation, Response, Result, Trait
 from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, RunDir
 from steer_llama.stages.stage import Stage
 from steer_llama.style import METRICS, Metric, get_metric
@@ -70,18 +70,21 @@ def in_order(responses: Sequence[Response], elicitation: Elicitation, where: str
 
 
 def metric_of(config: Config) -> Metric:
-    """The measured feature that stands for the trait: the configuration's, or the trait's own.
+    """The measured feature that stands for the trait: the configuration's, or its own. Raises as `choose_metric`."""
+    return choose_metric(config.judge.metric, read_trait(config.trait), "judge.metric")
+
+
+def choose_metric(name: str | None, trait: Trait | None, setting: str) -> Metric:
+    """The measured feature called ``name``, or the trait's own; ``setting`` is where the user can name one.
 
     Raises:
         ConfigError: neither names one, or it is unknown.
     """
-    name = config.judge.metric or read_trait(config.trait).metric
-    if name is None:
-        raise ConfigError(
-            f"the trait {config.trait_name!r} names no measured feature, and 'judge.metric' is not set. "
-            f"Set judge.metric to one of {', '.join(METRICS)}."
-        )
-    return get_metric(name)
+    chosen = name or (trait.metric if trait else None)
+    if chosen is None:
+        whose = f"the trait {trait.name!r} names" if trait else "there is no trait that names"
+        raise ConfigError(f"{whose} no measured feature: set {setting} to one of {', '.join(METRICS)}.")
+    return get_metric(chosen)
 
 
 def run(config: Config, rundir: RunDir, reporter: Reporter) -> None:

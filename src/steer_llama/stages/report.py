@@ -1,90 +1,109 @@
-"""The report: everything that was found, in one HTML page that needs no network."""
+"""``report``: the page that tells it all, and the recommendation in the vector."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from importlib import resources
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from pydantic import ValidationError
 
-from steer_llama.evaluation import figures, shown
-from steer_llama.evaluation.wording import points
-from steer_llama.records import Trial, Verdict
+from steer_llama.config import Config, explain
+from steer_llama.errors import FileError, RecordError
+from steer_llama.evaluation.page import render_report
+from steer_llama.files import read_json, read_jsonl, write_text
+from steer_llama.progress import Reporter
+from steer_llama.records import Trial, Verdict, as_json
+from steer_llama.rundir import REPORT, SWEEP, VECTOR, VERDICT, RunDir
+from steer_llama.stages.stage import Stage
+from steer_llama.stages.sweep import verdict_path
+from steer_llama.vectors import SteeringVector, read_vector, write_vector
 
-_TEMPLATE = "report.html.j2"
+_SHOWN_EVIDENCE = (
+    "pairs",
+    "layers",
+    "norm",
+    "residual_norm",
+    "bootstrap_cosine",
+    "split_half_cosine",
+    "fallback",
+    "resamplings",
+)
 
 
-def render_report(
-    verdict: Verdict,
-    trials: Sequence[Trial],
-    evidence: Mapping[str, Any],
-    examples: int,
-    title: str,
-    min_coherence: float | None = None,
-) -> str:
-    """The report as one self-contained page.
+def report(sweep_path: Path, vector_path: Path | None, out: Path, examples: int) -> Verdict:
+    """Write the page, and the recommended layer and strength into the vector (if one is given).
 
-    Args:
-        verdict: what the sweep found.
-        trials: the answers, for the side-by-side view and the quotes in the heat map.
-        evidence: the vector's metadata; every key may be missing.
-        examples: questions whose answers stand side by side.
-        title: of the page.
-        min_coherence: coherence score (0–100) below which nothing could win, drawn as a line; ``None`` draws none.
-
-    Returns:
-        HTML in which every text that came from a model or a file is escaped.
+    Raises:
+        FileError: a file is missing or of another format.
     """
-    # Always on: the default goes by file name and would leave ".j2" unescaped.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["points"] = points
-    environment.filters["scaled"] = shown.scaled
-    source = (resources.files("steer_llama.packaged") / _TEMPLATE).read_text(encoding="utf-8")
-    of = shown.measure_shown(verdict)
-    split, cards = shown.examples(verdict, trials, examples)
-    return environment.from_string(source).render(
-        title=title,
-        verdict=verdict,
-        arms={arm.arm: arm for arm in verdict.arms},
-        colours=figures.ARM_COLOURS,
-        of=of,
-        scale=100 if of == "share" else 1,
-        metric=verdict.metric.replace("_", " "),
-        min_coherence=min_coherence,
-        split=split,
-        examples=cards,
-        closest=shown.closest_condition(verdict),
-        profile=shown.profile_rows(verdict),
-        facts=shown.evidence_facts(evidence),
-        plots=_plots(verdict, trials, evidence, min_coherence),
-        plotly=Markup(figures.plotly_script()),
+    verdict, trials = read_verdict(verdict_path(sweep_path)), read_trials(sweep_path)
+    vector = read_vector(vector_path) if vector_path else None
+    evidence = _shown_evidence(vector) if vector else {}
+    title = f"{verdict.trait}: {verdict.source_name} → {verdict.target_name} ({verdict.model})"
+    write_text(out, render_report(verdict, trials, evidence, examples, title))
+    if vector is not None and vector_path is not None:
+        write_vector(vector_path, recommended(vector, verdict))
+    return verdict
+
+
+def recommended(vector: SteeringVector, verdict: Verdict) -> SteeringVector:
+    """The vector with the sweep's winner as its recommendation and the verdict in its evidence, whatever it says."""
+    winner = verdict.winner
+    evidence = {
+        **vector.evidence,
+        "verdict": {"decision": verdict.decision, "sentence": verdict.sentence, "wanted": verdict.wanted},
+        "test": [as_json(arm) for arm in verdict.arms],
+    }
+    return replace(
+        vector,
+        recommended_layer=winner.layer if winner else None,
+        recommended_strength=winner.strength if winner else None,
+        evidence=evidence,
     )
 
 
-def _plots(
-    verdict: Verdict, trials: Sequence[Trial], evidence: Mapping[str, Any], min_coherence: float | None
-) -> dict[str, Markup]:
-    """The pictures by name; those that there is nothing to show in are left out."""
-    drawn: dict[str, str] = {}
-    if verdict.conditions:
-        quotes = shown.quotes(verdict, trials)
-        drawn["heat_trait"] = figures.heat_map(verdict.conditions, verdict.winner, "trait", quotes)
-        drawn["heat_coherence"] = figures.heat_map(verdict.conditions, verdict.winner, "coherence", quotes)
-        drawn["trade_off"] = figures.trade_off(verdict, min_coherence)
-    if any(arm.measured.share.n for arm in verdict.arms):
-        drawn["arms_share"] = figures.arms_plot(verdict.arms, "share")
-    if any(arm.measured.trait.n for arm in verdict.arms):
-        drawn["arms_trait"] = figures.arms_plot(verdict.arms, "trait")
-    series = shown.evidence_series(evidence)
-    layer_plot = partial(
-        figures.layer_plot,
-        layers=list(evidence.get("layers") or []),
-        winner=verdict.winner.layer if verdict.winner else None,
-    )
-    if series["norm"]:
-        drawn["norm"] = layer_plot("layers-norm", lines=series["norm"], band=None, axis="‖v‖ / residual norm")
-    if series["agreement"]:
-        drawn["agreement"] = layer_plot("layers-agreement", lines=series["agreement"], band="bootstrap", axis="cosine")
-    # Safe to mark: the figures escape their texts, and plotly escapes its JSON for a script element.
-    return {name: Markup(text) for name, text in drawn.items()}
+def read_verdict(path: Path) -> Verdict:
+    """Read a verdict.
+
+    Raises:
+        FileError: missing, or not a verdict.
+    """
+    try:
+        return Verdict.model_validate(read_json(path, "a verdict, as `steer-llama sweep` writes it beside its trials"))
+    except ValidationError as error:
+        raise FileError(f"{path}: not a verdict: {explain(error, Verdict)}") from error
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """Read the trials of a sweep.
+
+    Raises:
+        FileError: the file is missing or empty.
+        RecordError: a line is no trial.
+    """
+    trials = []
+    for number, row in read_jsonl(path, "trials, as `steer-llama sweep` writes them"):
+        try:
+            trials.append(Trial.model_validate(row))
+        except ValidationError as error:
+            raise RecordError(f"{path}, line {number}: {explain(error, Trial)}") from error
+    return trials
+
+
+def _shown_evidence(vector: SteeringVector) -> dict[str, object]:
+    facts: dict[str, object] = {"estimator": vector.estimator, "positions": vector.positions}
+    return facts | {key: vector.evidence[key] for key in _SHOWN_EVIDENCE if key in vector.evidence}
+
+
+def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
+    out = rundir.path(REPORT)
+    report(rundir.path(SWEEP), rundir.path(VECTOR), out, config.report.examples)
+    reporter.note(f"{out} ({out.stat().st_size / 1e6:.1f} MB, one file)")
+
+
+STAGE = Stage(
+    name="report",
+    reads=(SWEEP, VERDICT),
+    writes=(REPORT,),
+    amends=(VECTOR,),
+    settings=lambda config: config.report.model_dump(mode="json"),
+    run=_run,
+)

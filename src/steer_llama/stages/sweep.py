@@ -21,7 +21,7 @@ from steer_llama.progress import Reporter
 from steer_llama.records import Condition, Demonstration, Elicitation, Response, Split, Trial, Verdict, as_json
 from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, SWEEP, VECTOR, VERDICT, RunDir
 from steer_llama.stages.arms import prompt_of
-from steer_llama.stages.judge import metric_for
+from steer_llama.stages.judge import metric_of
 from steer_llama.stages.stage import Stage
 from steer_llama.stages.trials import Job, Laboratory, Setup
 from steer_llama.style import Metric
@@ -63,7 +63,7 @@ def sweep(
         vector: what to steer with.
         model_settings: the target's weights.
         elicitation: its dev and test questions are asked.
-        source: the source's answers to test questions, if there are any.
+        source: the source's answers, if there are any; they set what counts as coherent, and stand in the report.
         question: what is to be found out.
         settings: the grid and the confirmation.
         out: the trials' file.
@@ -89,7 +89,9 @@ def sweep(
     assert split is not None, "with_split gives a split"
     with Journal(out.with_name(out.stem + ".journal.jsonl")) as journal:
         known = {row["key"]: Trial.model_validate(row) for row in journal.load()}
-        trials = laboratory.run(_dev_jobs(split, layers, settings), journal, known, reporter, "steering, dev questions")
+        held_out = [answer for answer in source if answer.role == "source" and answer.split != "extract"]
+        trials = laboratory.of_source(held_out)
+        trials += laboratory.run(_dev_jobs(split, layers, settings), journal, known, reporter, "dev questions")
         choice = choose_winner(
             trials,
             wanted=question.wanted,
@@ -99,8 +101,7 @@ def sweep(
         )
         reporter.note(_chosen(choice.winner, choice.rule))
         jobs = _test_jobs(split, choice.winner, question, settings)
-        trials += laboratory.run(jobs, journal, known, reporter, "confirming, test questions")
-    trials += laboratory.of_source([r for r in source if r.role == "source" and r.split == "test"])
+        trials += laboratory.run(jobs, journal, known, reporter, "test questions")
     verdict = judge_sweep(
         trials,
         trait=question.trait,
@@ -120,7 +121,7 @@ def sweep(
 
 
 def verdict_path(sweep_path: Path) -> Path:
-    """Where the verdict of a sweep is: ``verdict.json`` in a run folder, ``<name>.verdict.json`` beside another file."""
+    """Where a sweep's verdict is: ``verdict.json`` in a run folder, ``<name>.verdict.json`` beside another file."""
     return sweep_path.with_name(VERDICT if sweep_path.name == SWEEP else f"{sweep_path.stem}.verdict.json")
 
 
@@ -169,7 +170,7 @@ def _fingerprint(vector: SteeringVector) -> str:
 
 def wanted_of(results_path: Path, config: Config) -> Wanted:
     """Which way the trait goes from target to source, from the kept pairs."""
-    results = read_results(results_path, config.source.name, config.target.name)
+    results = read_results(results_path, config.source.name, config.target.name).results
     kept = [result.score_difference for result in results if result.kept and result.score_difference is not None]
     return "more" if sum(kept) >= 0 else "less"
 
@@ -183,7 +184,7 @@ def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
         read_responses(rundir.path(RESPONSES)),
         Question(
             trait=config.trait_name,
-            metric=metric_for(config.judge.metric, read_trait(config.trait)),
+            metric=metric_of(config),
             wanted=wanted_of(rundir.path(RESULTS), config),
             source_name=config.source.name,
             target_name=config.target.name,

@@ -68,7 +68,9 @@ class Laboratory:
         self._metric = metric
         self._batch_size = batch_size
 
-    def run(self, jobs: Sequence[Job], journal: Journal, known: dict[str, Trial], reporter: Reporter, title: str) -> list[Trial]:
+    def run(
+        self, jobs: Sequence[Job], journal: Journal, known: dict[str, Trial], reporter: Reporter, title: str
+    ) -> list[Trial]:
         """The trials of ``jobs``, in their order; those in ``known`` (by key) are not run again.
 
         Raises:
@@ -138,7 +140,9 @@ class Laboratory:
 
     def _nats(self, answers: Sequence[tuple[str, str]]) -> dict[int, tuple[float, int]]:
         """Nats and tokens of each answer under the unsteered target with its own prompt."""
-        encoded = [encode_answer(self._model.tokenizer, self._messages(None, question), text) for question, text in answers]
+        encoded = [
+            encode_answer(self._model.tokenizer, self._messages(None, question), text) for question, text in answers
+        ]
         scored: dict[int, tuple[float, int]] = {}
         for batch in answer_nll(self._model, encoded, self._batch_size):
             scored.update({index: (nats, tokens) for index, nats, tokens in batch})

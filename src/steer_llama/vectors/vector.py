@@ -3,7 +3,7 @@
 Shapes: L layers, D width.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -90,10 +90,6 @@ class SteeringVector:
         norm = abs(strength) * float(self.residual_norm_L[self._index(layer)])
         scaled: Floats = (random_D * (norm / np.linalg.norm(random_D))).astype(np.float32)
         return scaled
-
-    def recommend(self, layer: int | None, strength: float | None) -> "SteeringVector":
-        """The same vector with another recommendation (``None``: there is none)."""
-        return replace(self, recommended_layer=layer, recommended_strength=strength)
 
     def check_fits(self, model: str, fingerprint: str, n_layers: int, width: int) -> None:
         """Refuse a model that the vector is not for.

@@ -5,6 +5,7 @@ has colours, which are chosen to be legible on both.
 """
 
 import math
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -18,7 +19,7 @@ ARM_COLOURS = {
     "prompted": "#8b6fd0",
 }
 LAYER_COLOURS = ["#4a7fd6", "#12938a", "#7aa53a", "#e0a11a", "#d6503f", "#a754b5"]
-WINNER = "#c2410c"
+WINNER = "#e2520f"
 QUIET = "#8a93a3"
 _GRID = "rgba(128,128,128,0.22)"
 
@@ -42,15 +43,17 @@ def as_html(figure: go.Figure, name: str, height: int, *, legend: bool = False) 
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        margin={"l": 10, "r": 22, "t": 10, "b": 10},
         font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": "#7b8494"},
         hoverlabel={"bgcolor": "#1f2430", "bordercolor": "#1f2430", "font": {"color": "#ffffff"}, "align": "left"},
         showlegend=legend,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         dragmode=False,
     )
-    figure.update_xaxes(automargin=True, zeroline=False, gridcolor=_GRID, fixedrange=True)
-    figure.update_yaxes(automargin=True, zeroline=False, gridcolor=_GRID, fixedrange=True)
+    axes: dict[str, Any] = {"automargin": True, "zeroline": False, "gridcolor": _GRID, "fixedrange": True}
+    axes |= {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
+    figure.update_xaxes(title_font_size=13, **axes)
+    figure.update_yaxes(title_font_size=13, **axes)
     config = {"displayModeBar": False, "displaylogo": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name))
 

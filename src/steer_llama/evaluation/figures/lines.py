@@ -23,14 +23,14 @@ def arms_plot(arms: Sequence[TestArm], of: Literal["share", "trait"]) -> str:
         unit = "%" if of == "share" else " points"
         figure.add_scatter(
             x=[mean],
-            y=[html.escape(arm.label)],
+            y=[html.escape(arm.label, quote=False)],
             error_x={"array": [high - mean], "arrayminus": [mean - low], "color": colour, "thickness": 3, "width": 0},
             marker={"size": 13, "color": colour},
             mode="markers",
             hovertemplate=f"{mean:.0f}{unit}, 95% interval {low:.0f} to {high:.0f}<br>{interval.n} questions"
             "<extra></extra>",
         )
-    figure.update_xaxes(range=[-3, 103], ticksuffix="%" if of == "share" else "")
+    figure.update_xaxes(range=[-3, 103], tick0=0, dtick=25, ticksuffix="%" if of == "share" else "")
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return as_html(figure, f"arms-{of}", 90 + 44 * max(len(arms), 2))
 
@@ -45,7 +45,7 @@ def layer_plot(
 ) -> str:
     """Lines over the layers; ``band`` names the line whose ``… low`` and ``… high`` are drawn as an area."""
     figure = go.Figure()
-    if band is not None and f"{band} low" in lines:
+    if band is not None and f"{band} low" in lines and f"{band} high" in lines:
         edge: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         figure.add_scatter(x=list(layers), y=list(lines[f"{band} low"]), **edge)
         figure.add_scatter(
@@ -56,7 +56,7 @@ def layer_plot(
         figure.add_scatter(
             x=list(layers),
             y=list(lines[line]),
-            name=html.escape(line),
+            name=html.escape(line, quote=False),
             mode="lines+markers",
             line={"color": colour, "width": 2},
             hovertemplate="layer %{x}: %{y:.3f}<extra></extra>",

@@ -49,7 +49,7 @@ def heat_map(
         x, y = strengths.index(condition.strength), layers.index(condition.layer)
         if not condition.eligible:
             figure.add_shape(
-                type="line", x0=x - 0.42, y0=y - 0.38, x1=x + 0.42, y1=y + 0.38, line={"color": QUIET, "width": 1}
+                type="line", x0=x - 0.42, y0=y - 0.38, x1=x + 0.42, y1=y + 0.38, line={"color": "#6b7280", "width": 1.5}
             )
         if winner and (condition.layer, condition.strength) == (winner.layer, winner.strength):
             box = {"x0": x - 0.47, "x1": x + 0.47, "y0": y - 0.46, "y1": y + 0.46}
@@ -59,7 +59,7 @@ def heat_map(
     return as_html(figure, f"heat-{of}", 120 + 46 * max(len(layers), 3))
 
 
-def trade_off(verdict: Verdict, min_coherence: float | None) -> str:
+def trade_off(verdict: Verdict) -> str:
     """Coherence against trait score: one line a layer, each from the unsteered point on through the strengths."""
     plain = verdict.unsteered
     figure = go.Figure()
@@ -82,17 +82,16 @@ def trade_off(verdict: Verdict, min_coherence: float | None) -> str:
         ring = {"size": 24, "color": "rgba(0,0,0,0)", "line": {"color": WINNER, "width": 3}}
         won = verdict.winner.measured
         _mark(figure, won.trait.mean, won.coherence, "winner", ring)
-    if min_coherence is not None:
-        figure.add_hline(y=min_coherence, line={"color": QUIET, "width": 1.5, "dash": "dash"})
-        figure.add_annotation(
-            xref="paper",
-            x=1,
-            y=min_coherence,
-            text="below: cannot win",
-            showarrow=False,
-            xanchor="right",
-            yanchor="top",
-        )
+    figure.add_hline(y=verdict.min_coherence, line={"color": QUIET, "width": 1.5, "dash": "dash"})
+    figure.add_annotation(
+        xref="paper",
+        x=1,
+        y=verdict.min_coherence,
+        text="below: cannot win",
+        showarrow=False,
+        xanchor="right",
+        yanchor="top",
+    )
     figure.update_xaxes(title="mean trait score", range=[-4, 104])
     figure.update_yaxes(title="coherence", range=[-4, 112])
     return as_html(figure, "trade-off", 430, legend=True)
@@ -122,5 +121,5 @@ def _cell_hover(condition: Condition | None, quotes: Mapping[tuple[int, float], 
     if quote is not None:
         # Cut and wrapped before it is escaped, so that no entity is torn apart.
         lines = textwrap.wrap(textwrap.shorten(quote, _QUOTE, placeholder=" …"), 56) or ["(empty answer)"]
-        facts += ["", *(f"<i>{html.escape(line)}</i>" for line in lines)]
+        facts += ["", *(f"<i>{html.escape(line, quote=False)}</i>" for line in lines)]
     return "<br>".join(facts)

@@ -1,0 +1,22 @@
+"""Flags that several verbs share, spelled once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Model = Annotated[str, typer.Option("--model", "-m", help="A folder, a GGUF file, a hub id, or smollm2.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+Devices = Annotated[int, typer.Option("--n-devices", min=1, help="GPUs that the layers are spread over.")]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="auto: the weights' own type on a GPU, float32 on a CPU."),
+]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The run's configuration (YAML).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. --set fit.positions=emoji."),
+]
+AnyModel = Annotated[
+    bool, typer.Option("--any-model", help="Accept other weights of the same shape than the vector was fitted on.")
+]

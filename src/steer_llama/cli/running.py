@@ -1,0 +1,77 @@
+"""What `run` and `demo` share: the pipeline with its live display, and the summary at its end."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from steer_llama.config import Config
+from steer_llama.evaluation.shown import Example, examples
+from steer_llama.pipeline import run
+from steer_llama.progress import ConsoleReporter
+from steer_llama.records import Interval, TestArm, Verdict
+from steer_llama.rundir import REPORT, SWEEP, VERDICT, RunDir
+from steer_llama.stages.report import read_trials, read_verdict
+
+_SHOWN = 3
+
+
+def run_and_show(config: Config, out: Path) -> None:
+    """Run the pipeline in ``out``, then show what came of it."""
+    rundir = RunDir(out)
+    run(config, rundir, ConsoleReporter())
+    console = Console()
+    verdict = read_verdict(rundir.path(VERDICT))
+    console.print()
+    console.print(_arms_table(verdict))
+    for example in examples(verdict, read_trials(rundir.path(SWEEP)), _SHOWN)[1]:
+        console.print(_answers(example))
+    console.print(Panel(Text(verdict.sentence), title="verdict", title_align="left"))
+    console.print(Text(f"report: {rundir.path(REPORT)}"), soft_wrap=True)
+
+
+def _arms_table(verdict: Verdict) -> Table:
+    table = Table(title=f"{verdict.trait}, on questions that nothing was chosen on", title_justify="left")
+    table.add_column("answers of")
+    table.add_column(f"with {verdict.metric}", justify="right")
+    table.add_column("lift, points", justify="right")
+    table.add_column("trait score", justify="right")
+    table.add_column("coherence", justify="right")
+    table.add_column("perplexity", justify="right")
+    table.add_column("distinct-2", justify="right")
+    for arm in verdict.arms:
+        measured = arm.measured
+        table.add_row(
+            Text(arm.label),
+            _interval(measured.share, 100, "%"),
+            _lift(arm),
+            _interval(measured.trait, 1, ""),
+            _number(measured.coherence, 0),
+            _number(measured.perplexity, 1),
+            _number(measured.distinct_2, 2),
+            style="bold" if arm.arm == "steered" else "",
+        )
+    return table
+
+
+def _answers(example: Example) -> Table:
+    table = Table(title=Text(example.question, style="bold"), title_justify="left", expand=True)
+    for answer in example.answers:
+        table.add_column(Text(answer.label), ratio=1)
+    table.add_row(*(Text(answer.text + (" …" if answer.cut else "")) for answer in example.answers))
+    return table
+
+
+def _lift(arm: TestArm) -> str:
+    lift = arm.lift_share
+    return "" if lift is None else f"{lift.mean * 100:+.0f} [{lift.low * 100:+.0f}, {lift.high * 100:+.0f}]"
+
+
+def _interval(value: Interval, scale: float, unit: str) -> str:
+    return f"{value.mean * scale:.0f}{unit} [{value.low * scale:.0f}, {value.high * scale:.0f}]" if value.n else "–"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
