@@ -103,7 +103,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="it is a folder"):
         write_text(tmp_path, "x")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="a file of that name is in the way"):
+    with pytest.raises(StorageError, match="a part of the path is a file"):
         write_text(tmp_path / "file" / "below", "x")
     with pytest.raises(StorageError, match="name is too long"):
         write_text(tmp_path / ("x" * 300), "x")

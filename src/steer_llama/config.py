@@ -2,10 +2,10 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from steer_llama.errors import ConfigError
 from steer_llama.files import read_text
@@ -17,7 +17,7 @@ DEFAULT_POSITIONS = ("response", "divergence", "emoji", "markdown", "non_alphabe
 class Settings(BaseModel):
     """Base of the sections: immutable, and a key that nobody reads is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Sampling(Settings):
@@ -144,9 +144,9 @@ class FitSettings(Settings):
 class SweepSettings(Settings):
     """Which layers and strengths are tried, and how the winner is found and confirmed."""
 
-    layers: tuple[int, ...] | None = None
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
     """0-based blocks; default: five spread over the middle of the model."""
-    strengths: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
+    strengths: tuple[float, ...] = Field((0.1, 0.2, 0.3, 0.4), min_length=1)
     """‖coefficient·v‖ over the mean residual norm at the layer."""
     questions: int | None = Field(None, gt=0)
     """Dev questions to use; default: all."""
@@ -162,6 +162,13 @@ class SweepSettings(Settings):
     bootstrap: int = Field(2000, gt=0)
     """Resamplings of the questions for the intervals."""
     seed: int = 0
+
+    @field_validator("layers", "strengths")
+    @classmethod
+    def _once(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if twice := [value for value in values or () if (values or ()).count(value) > 1]:
+            raise ValueError(f"{twice[0]:g} stands there twice; each condition is tried once")
+        return values
 
 
 class ReportSettings(Settings):
@@ -232,13 +239,19 @@ def parse_config(text: str, where: str, overrides: tuple[str, ...] = (), base: P
 
 def _anchor(raw: dict[str, Any], base: Path) -> None:
     """Make the paths of a configuration file relative to that file."""
-    homes = [(raw, "elicitation"), *((raw.get(arm), "file") for arm in ("source", "target"))]
-    for section, key in homes:
-        if isinstance(section, dict) and isinstance(section.get(key), str):
+    arms = [arm for arm in (raw.get("source"), raw.get("target")) if isinstance(arm, dict)]
+    paths = [(raw, "elicitation"), *((arm, "file") for arm in arms)]
+    # These may be names as well (of a packaged trait, on a hub): only what is plainly a path is taken for one.
+    local = [arm for arm in arms if arm.get("kind") == "local"]
+    perhaps = [(raw, "trait"), (raw.get("model"), "path"), *((arm, "model") for arm in local)]
+    paths += [(section, key) for section, key in perhaps if isinstance(section, dict) and _is_path(section.get(key))]
+    for section, key in paths:
+        if isinstance(section.get(key), str):
             section[key] = str(base / section[key])
-    trait = raw.get("trait")
-    if isinstance(trait, str) and trait.endswith(".json"):
-        raw["trait"] = str(base / trait)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and (value.startswith(("./", "../")) or value.endswith(".json"))
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

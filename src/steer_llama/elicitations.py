@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from steer_llama.config import explain
 from steer_llama.errors import RecordError
 from steer_llama.files import read_json
-from steer_llama.packaged import elicitation_path, trait_path
+from steer_llama.packaged import elicitation_path, packaged_traits, trait_path
 from steer_llama.records import Elicitation, Record, Split, Trait
 
 DEV_SHARE = 0.2
@@ -52,6 +52,19 @@ def read_elicitation(elicitation: str | Path) -> Elicitation:
 def is_path(name: str | Path) -> bool:
     """Whether a trait or an elicitation is given as a path and not as the name of a packaged one."""
     return isinstance(name, Path) or name.endswith(".json") or "/" in name
+
+
+def packaged_name(trait: str) -> str | None:
+    """The packaged trait that ``trait`` is, by name or as a file with the same content; ``None`` for one of the user's.
+
+    Raises:
+        FileError: the file is missing or not JSON.
+        RecordError: it is no trait.
+    """
+    if not is_path(trait):
+        return trait
+    record = read_trait(trait)
+    return next((name for name in packaged_traits() if read_trait(name) == record), None)
 
 
 def with_split(elicitation: Elicitation, where: str = "the elicitation") -> Elicitation:

@@ -18,14 +18,14 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write ``path`` into a `StorageError` that says what to do."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         reason = storage_reason(error)
         if reason is None:
             raise
         raise StorageError(f"cannot write {path}: {reason}. What was finished before is kept.") from error
 
 
-def storage_reason(error: OSError) -> str | None:
+def storage_reason(error: Exception) -> str | None:
     """Why the operating system refused to write, and what to do; ``None`` where the error is of another kind."""
     reasons = {
         errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -39,12 +39,33 @@ def storage_reason(error: OSError) -> str | None:
         errno.EEXIST: "a file of that name is in the way",
         errno.ENAMETOOLONG: "the name is too long",
     }
-    if error.errno in reasons:
+    if isinstance(error, OSError) and error.errno in reasons:
         return reasons[error.errno]
-    # h5py keeps HDF5's own text and drops the errno.
+    # HDF5 and safetensors (whose error is no OSError) keep the text and drop the errno.
     if "No space left on device" in str(error):
         return reasons[errno.ENOSPC]
     return None
+
+
+def check_output(path: Path) -> None:
+    """Refuse a place that no file can be written to: before the work, not after hours of it.
+
+    Raises:
+        StorageError: ``path`` is a folder or a device, below a file, or in a folder that cannot be written.
+    """
+    with storage_errors(path):
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or another special file"
+            raise StorageError(f"cannot write {path}: it is {kind}; name a regular file.")
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "", str(folder))
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, "", str(folder))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "", str(folder))
 
 
 @contextmanager
@@ -55,9 +76,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         StorageError: the folder cannot be written, the disk is full, or ``path`` is no regular file.
     """
     with storage_errors(path):
-        if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "a device or another special file"
-            raise StorageError(f"cannot write {path}: it is {kind}; name a regular file.")
+        check_output(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)

@@ -23,6 +23,8 @@ def run(config: Config, rundir: RunDir, reporter: ConsoleReporter) -> None:
     Raises:
         SteerLlamaError: a stage failed; what was finished before is kept, and the same call goes on from there.
     """
+    for stage in STAGES:
+        stage.settings(config)  # so that a wrong setting of the last stage is told now, not after hours
     with rundir.open():
         for stage in STAGES:
             work = stage.work(config)

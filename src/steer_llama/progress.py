@@ -19,6 +19,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+_SECONDS_BETWEEN_LINES = 5.0
+"""Of a task's progress, where there is no terminal."""
 
 
 class Reporter(Protocol):
@@ -58,25 +62,24 @@ class ConsoleReporter:
         self.console.print(f"[green]✓[/green] [bold]{title:<8}[/bold] [dim]done before[/dim]", highlight=False)
 
     def note(self, text: str) -> None:
-        """Print one line."""
-        self.console.print(f"  [dim]{_prefix(self._title)}[/dim]{_escape(text)}", highlight=False, soft_wrap=True)
+        """Print one line, exactly as it is: no markup, no ``:smile:``."""
+        self.console.print(Text.assemble("  ", (_prefix(self._title), "dim"), text), soft_wrap=True)
 
     @contextmanager
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[[int], None]]:
-        """A live bar on a terminal; a line at every tenth elsewhere."""
+        """A live bar on a terminal; elsewhere a line every few seconds, so that short tasks have none."""
         if self.console.is_terminal:
             with self._live() as progress:
                 bar = progress.add_task(f"{_prefix(self._title)}{title}", total=total, completed=done, unit=unit)
                 yield lambda count: progress.advance(bar, count)
             return
-        state = {"done": done, "said": done * 10 // max(total, 1)}
+        state: dict[str, float] = {"done": done, "said": time.monotonic()}
 
         def advance(count: int) -> None:
             state["done"] += count
-            tenth = state["done"] * 10 // max(total, 1)
-            if tenth > state["said"]:
-                state["said"] = tenth
-                self.note(f"{title}: {state['done']}/{total} {unit}")
+            if time.monotonic() - state["said"] >= _SECONDS_BETWEEN_LINES:
+                state["said"] = time.monotonic()
+                self.note(f"{title}: {state['done']:.0f}/{total} {unit}")
 
         yield advance
 
@@ -111,8 +114,13 @@ class SilentReporter:
         yield lambda count: None  # noqa: ARG005
 
 
-def quiet_libraries() -> None:
-    """Keep the bars and warnings of the libraries below us off the user's screen (their errors still come through)."""
+def tame_libraries() -> None:
+    """Settle how the libraries below us behave; to be called before any of them is imported.
+
+    Their bars and warnings stay off the user's screen (their errors still come through). And threads of OpenMP that
+    wait sleep instead of spinning: beside another busy process, spinning makes generation several times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -124,7 +132,3 @@ def quiet_libraries() -> None:
 
 def _prefix(title: str) -> str:
     return f"{title}: " if title else ""
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -77,6 +77,8 @@ class RunDir:
                     f"{self.root}: another steer-llama is at work in this folder. Wait for it, or choose another --out."
                 ) from None
         try:
+            for leftover in self.root.glob(".*.tmp"):
+                leftover.unlink()  # of a run that was killed while it wrote
             self._load()
             yield self
         finally:

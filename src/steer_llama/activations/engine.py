@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from steer_llama.activations.layout import Layout, PairFacts
 from steer_llama.activations.positions import check_positions, masks_of
-from steer_llama.activations.store import ActivationWriter, Layout, PairActivations
+from steer_llama.activations.writer import ActivationWriter, PairActivations
 from steer_llama.config import ExtractSettings
-from steer_llama.errors import ContextLengthError, FileError
+from steer_llama.errors import ContextLengthError, FileError, ModelError
 from steer_llama.files import digest_json
-from steer_llama.lm.capture import Pooled, pool
+from steer_llama.lm.capture import pool
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.tokens import AnswerTokens, check_context, divergence_index, encode_answer
 from steer_llama.progress import Reporter
@@ -43,7 +44,9 @@ def extract_pairs(
 
     Raises:
         ContextLengthError: a pair does not fit the model's context (and ``skip_too_long`` is off).
+        ConflictError: another process is writing the same file.
         FileError: no pair is left.
+        ModelError: the residual stream overflows the model's type.
         StorageError: the file cannot be written.
     """
     positions = check_positions(settings.positions)
@@ -56,17 +59,8 @@ def extract_pairs(
         width=model.width,
         positions=positions,
         tokens=settings.tokens,
-        names=tuple(pair.name for pair in encoded),
-        fingerprint=digest_json(
-            {
-                "model": model.fingerprint,
-                "dtype": model.dtype,
-                "positions": positions,
-                "tokens": settings.tokens,
-                "save_every": settings.save_every,
-                "pairs": [[pair.name, *(list(arm.ids) for arm in pair.arms)] for pair in encoded],
-            }
-        ),
+        pairs=tuple(_facts(pair, positions) for pair in encoded),
+        texts_fingerprint=digest_json([[arm.ids for arm in pair.arms] for pair in encoded]),
     )
     writer = ActivationWriter(path, layout, settings.save_every)
     try:
@@ -118,19 +112,25 @@ def _encode_all(
     return kept
 
 
-def _read_pair(
-    model: LanguageModel, pair: EncodedPair, positions: tuple[str, ...], *, keep_tokens: bool
-) -> PairActivations:
-    counts: list[np.ndarray] = []
-    pooled: list[Pooled] = []
-    for arm in pair.arms:
-        mask_PT = masks_of(arm, pair.divergence, positions)
-        counts.append(mask_PT.sum(axis=1))
-        pooled.append(pool(model, arm.ids, mask_PT, keep_tokens=keep_tokens))
-    return PairActivations(
+def _facts(pair: EncodedPair, positions: tuple[str, ...]) -> PairFacts:
+    return PairFacts(
+        name=pair.name,
         divergence_index=pair.divergence,
         response_start=(pair.chosen.response_start, pair.rejected.response_start),
         length=(len(pair.chosen.ids), len(pair.rejected.ids)),
-        counts_AP=np.stack(counts),
-        pooled=(pooled[0], pooled[1]),
+        counts_AP=np.stack([masks_of(arm, pair.divergence, positions).sum(axis=1) for arm in pair.arms]),
     )
+
+
+def _read_pair(
+    model: LanguageModel, pair: EncodedPair, positions: tuple[str, ...], *, keep_tokens: bool
+) -> PairActivations:
+    chosen, rejected = (
+        pool(model, arm.ids, masks_of(arm, pair.divergence, positions), keep_tokens=keep_tokens) for arm in pair.arms
+    )
+    if not all(np.isfinite(arm.mean_PLD).all() and np.isfinite(arm.norm_L).all() for arm in (chosen, rejected)):
+        raise ModelError(
+            f"the pair {pair.name!r}: the residual stream overflows in {model.dtype} (NaN or infinity). "
+            "Use --dtype bfloat16 or float32."
+        )
+    return chosen, rejected

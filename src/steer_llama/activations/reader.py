@@ -3,6 +3,8 @@
 Shapes: N pairs, L layers, D width.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,9 +12,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from steer_llama.activations.damage import file_errors
+from steer_llama.activations.layout import ARMS, DONE, FORMAT, VERSION
 from steer_llama.activations.positions import RESPONSE, PositionChoice
 from steer_llama.activations.seed_layout import SeedActivations, is_seed_layout
-from steer_llama.activations.store import ARMS, FORMAT, VERSION
 from steer_llama.errors import ConfigError, FileError
 
 Floats = npt.NDArray[np.float32]
@@ -28,89 +31,91 @@ class Activations(Protocol):
     fingerprint: str
     """Of the data, for the vector's own record."""
 
-    def means(self, arm: str, positions: str, layer: int) -> Floats:
-        """Mean residual of each pair's answer at one layer (N, D); all response tokens where the mask is empty."""
+    def means(self, arm: str, layer: int) -> Floats:
+        """Mean residual of each pair's answer at one layer (N, D), over the positions that were chosen for this arm.
+
+        An answer that has none of them is averaged over all its response tokens.
+        """
         ...
 
-    def fallbacks(self, arm: str, positions: str) -> int:
-        """How many answers have no token under the mask."""
+    def fallbacks(self, arm: str) -> int:
+        """How many answers have no token under the arm's mask."""
         ...
 
     def residual_norm(self, layer: int) -> float:
         """Mean ‖residual‖ over the response tokens of both arms."""
         ...
 
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
 
-
-def open_activations(path: Path, choice: PositionChoice) -> Activations:
+@contextmanager
+def open_activations(path: Path, choice: PositionChoice) -> Iterator[Activations]:
     """Open a file of activations and check that it holds the positions that are asked for.
 
     Raises:
-        FileError: missing, no HDF5, unfinished, or of a layout that we do not know.
+        FileError: missing, no HDF5, damaged, unfinished, or of a layout that we do not know.
         ConfigError: it does not hold those positions.
     """
     if not path.is_file():
         raise FileError(f"{path}: no such file (expected activations, as `steer-llama extract` writes them).")
-    try:
+    with file_errors(path):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise FileError(f"{path}: not an HDF5 file, or a damaged one ({error}). Extract again.") from error
     try:
-        if is_seed_layout(file):
-            return SeedActivations(path, file, choice)
-        return StoredActivations(path, file, choice)
-    except BaseException:
+        with file_errors(path):
+            layout = SeedActivations if is_seed_layout(file) else StoredActivations
+            activations = layout(path, file, choice)
+        yield activations
+    finally:
         file.close()
-        raise
 
 
 class StoredActivations:
-    """Our own file (`activations.store`)."""
+    """Our own file (`activations.layout`)."""
 
     def __init__(self, path: Path, file: Any, choice: PositionChoice) -> None:
         if file.attrs.get("format") != FORMAT:
             raise FileError(f"{path}: an HDF5 file, but not activations; it holds {', '.join(file) or 'nothing'}.")
         if file.attrs.get("version") != VERSION:
             raise FileError(f"{path}: version {file.attrs.get('version')} of the format; this program reads {VERSION}.")
-        if not file.attrs.get("complete", False):
-            raise FileError(f"{path}: the extraction was not finished. Run the same extract command again.")
+        self.n_pairs = len(file["pairs/name"])
+        if (done := int(file[DONE][0])) != self.n_pairs:
+            raise FileError(
+                f"{path}: the extraction was not finished ({done} of {self.n_pairs} pairs). "
+                "Run the same extract command again."
+            )
         for positions in (choice.chosen, choice.rejected):
             if positions not in file["means"]:
                 known = ", ".join(file["means"])
                 raise ConfigError(f"{path}: holds no positions {positions!r} (only {known}). Extract with --positions.")
-        self._file = file
+        self._path, self._file = path, file
+        self._positions = {"chosen": choice.chosen, "rejected": choice.rejected}
         self.model = str(file.attrs["model"])
         self.model_fingerprint = str(file.attrs["model_fingerprint"])
         self.fingerprint = str(file.attrs["fingerprint"])
         self.layers = tuple(int(layer) for layer in file["layers"])
-        self.n_pairs = len(file["pairs/name"])
 
-    def means(self, arm: str, positions: str, layer: int) -> Floats:
+    def means(self, arm: str, layer: int) -> Floats:
         """See `Activations.means`."""
         index = self.layers.index(layer)
-        mean_ND: Floats = self._file[f"means/{positions}/{arm}"][:, index]
-        empty_N = self._file[f"means/{positions}/{arm}_tokens"][:] == 0
-        if empty_N.any():
-            mean_ND[empty_N] = self._file[f"means/{RESPONSE}/{arm}"][:, index][empty_N]
+        positions = self._positions[arm]
+        with file_errors(self._path):
+            mean_ND: Floats = self._file[f"means/{positions}/{arm}"][:, index]
+            empty_N = self._file[f"means/{positions}/{arm}_tokens"][:] == 0
+            if empty_N.any():
+                mean_ND[empty_N] = self._file[f"means/{RESPONSE}/{arm}"][np.flatnonzero(empty_N), index]
         return mean_ND
 
-    def fallbacks(self, arm: str, positions: str) -> int:
+    def fallbacks(self, arm: str) -> int:
         """See `Activations.fallbacks`."""
-        return int((self._file[f"means/{positions}/{arm}_tokens"][:] == 0).sum())
+        with file_errors(self._path):
+            return int((self._file[f"means/{self._positions[arm]}/{arm}_tokens"][:] == 0).sum())
 
     def residual_norm(self, layer: int) -> float:
         """See `Activations.residual_norm`."""
         index = self.layers.index(layer)
         total, tokens = 0.0, 0
         for arm in ARMS:
-            counts_N = self._file[f"means/{RESPONSE}/{arm}_tokens"][:].astype(np.float64)
-            total += float((self._file[f"residual_norm/{arm}"][:, index] * counts_N).sum())
-            tokens += int(counts_N.sum())
+            with file_errors(self._path):
+                counts_N = self._file[f"means/{RESPONSE}/{arm}_tokens"][:].astype(np.float64)
+                total += float((self._file[f"residual_norm/{arm}"][:, index] * counts_N).sum())
+                tokens += int(counts_N.sum())
         return total / tokens
-
-    def close(self) -> None:
-        """See `Activations.close`."""
-        self._file.close()

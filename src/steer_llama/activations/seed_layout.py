@@ -1,7 +1,8 @@
 """The seed's own HDF5: every token of every layer, in ``/activations/sample_i_chosen/blocks.L.hook_resid_post``.
 
 Its tokens begin where the answer begins and run to the end of the rendered text (end-of-turn and trailing header
-included); it holds no text, so no mask can be found in it. The divergence index is used where the file states it.
+included); it holds no text, so no mask can be found in it. The divergence index is used where the file states it,
+beside ``response_start_idx`` in the attributes of ``/metadata/sample_i`` (a group or a dataset).
 
 Shapes: N pairs, T tokens, D width.
 """
@@ -10,21 +11,25 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
+from steer_llama.activations.damage import file_errors
+from steer_llama.activations.layout import ARMS
 from steer_llama.activations.positions import DIVERGENCE, RESPONSE, PositionChoice
 from steer_llama.errors import ConfigError, FileError, RecordError
 from steer_llama.files import digest_file
 
-_SAMPLE = re.compile(r"sample_(\d+)_chosen")
+_SAMPLE = re.compile(r"sample_(\d+)_(chosen|rejected)")
 _LAYER = re.compile(r"blocks\.(\d+)\.hook_resid_post")
 _DIVERGENCE_KEYS = ("divergence_index", "divergence_idx")
 
 
 def is_seed_layout(file: Any) -> bool:
     """Whether the file has the seed's groups."""
-    return "activations" in file and any(_SAMPLE.fullmatch(name) for name in file["activations"])
+    group = file.get("activations")
+    return isinstance(group, h5py.Group) and any(_SAMPLE.fullmatch(name) for name in group)
 
 
 class SeedActivations:
@@ -38,42 +43,46 @@ class SeedActivations:
                     f"Use --positions {RESPONSE}, or extract again."
                 )
         self._path, self._file = path, file
-        self._samples = sorted(int(m.group(1)) for name in file["activations"] if (m := _SAMPLE.fullmatch(name)))
+        self._positions = {"chosen": choice.chosen, "rejected": choice.rejected}
+        numbers = {int(match[1]) for name in file["activations"] if (match := _SAMPLE.fullmatch(name))}
+        self._samples = sorted(numbers)
         self.layers = self._layers()
         self.n_pairs = len(self._samples)
         self.model = ""
         self.model_fingerprint = ""
         self.fingerprint = digest_file(path)
+        self._norms: dict[str, dict[int, npt.NDArray[np.float64]]] = {arm: {} for arm in ARMS}
+        """Sum and number of the norms of an arm's tokens by layer: found on the way, as the tokens are large."""
 
-    def means(self, arm: str, positions: str, layer: int) -> npt.NDArray[np.float32]:
+    def means(self, arm: str, layer: int) -> npt.NDArray[np.float32]:
         """See `reader.Activations.means`."""
         rows = []
+        norms = np.zeros(2)
         for sample in self._samples:
             tokens_TD = self._tokens(sample, arm, layer)
-            rows.append(tokens_TD[0] if positions == DIVERGENCE else tokens_TD.mean(axis=0, dtype=np.float64))
+            norms += np.linalg.norm(tokens_TD, axis=1).sum(), len(tokens_TD)
+            rows.append(tokens_TD[0] if self._positions[arm] == DIVERGENCE else tokens_TD.mean(axis=0))
+        self._norms[arm][layer] = norms
+        if len({row.shape for row in rows}) > 1:
+            raise RecordError(f"{self._path}: the samples have different widths at layer {layer}.")
         return np.stack(rows).astype(np.float32)
 
-    def fallbacks(self, arm: str, positions: str) -> int:  # noqa: ARG002 - every answer has response tokens
+    def fallbacks(self, arm: str) -> int:  # noqa: ARG002 - every answer has response tokens
         """See `reader.Activations.fallbacks`."""
         return 0
 
     def residual_norm(self, layer: int) -> float:
         """See `reader.Activations.residual_norm`."""
-        total, count = 0.0, 0
-        for sample in self._samples:
-            for arm in ("chosen", "rejected"):
-                norms = np.linalg.norm(self._tokens(sample, arm, layer).astype(np.float64), axis=1)
-                total, count = total + float(norms.sum()), count + len(norms)
-        return total / count
-
-    def close(self) -> None:
-        """See `reader.Activations.close`."""
-        self._file.close()
+        for arm in ARMS:
+            if layer not in self._norms[arm]:
+                self.means(arm, layer)
+        total, count = self._norms["chosen"][layer] + self._norms["rejected"][layer]
+        return float(total / count)
 
     def _layers(self) -> tuple[int, ...]:
         wanted: set[int] | None = None
         for sample in self._samples:
-            for arm in ("chosen", "rejected"):
+            for arm in ARMS:
                 name = f"sample_{sample}_{arm}"
                 if name not in self._file["activations"]:
                     raise RecordError(f"{self._path}: /activations/{name} is missing (its other arm is there).")
@@ -88,25 +97,29 @@ class SeedActivations:
             raise FileError(f"{self._path}: no blocks.L.hook_resid_post in its samples.")
         return tuple(sorted(wanted))
 
-    def _tokens(self, sample: int, arm: str, layer: int) -> npt.NDArray[np.float32]:
+    def _tokens(self, sample: int, arm: str, layer: int) -> npt.NDArray[np.float64]:
         where = f"sample_{sample}_{arm}"
-        values: npt.NDArray[np.float32] = self._file["activations"][where][f"blocks.{layer}.hook_resid_post"][()]
+        with file_errors(self._path):
+            stored = self._file["activations"][where][f"blocks.{layer}.hook_resid_post"][()]
+            values: npt.NDArray[np.float64] = np.asarray(stored, dtype=np.float64)
+            skip = self._skip(sample)
         if values.ndim == 3 and values.shape[0] == 1:
             values = values[0]
         if values.ndim != 2:
             raise RecordError(f"{self._path}: /activations/{where}: shape {values.shape}, expected (tokens, width).")
-        values = values[self._skip(sample) :]
+        values = values[skip:]
         if len(values) == 0:
             raise RecordError(f"{self._path}: /activations/{where}: no tokens after the divergence.")
         return values
 
     def _skip(self, sample: int) -> int:
         """Stored tokens before the divergence."""
-        metadata = self._file.get(f"metadata/sample_{sample}")
-        if metadata is None:
+        metadata = self._file.get("metadata")
+        facts = metadata.get(f"sample_{sample}") if isinstance(metadata, h5py.Group) else None
+        if facts is None:
             return 0
-        divergence = next((int(metadata.attrs[key]) for key in _DIVERGENCE_KEYS if key in metadata.attrs), None)
-        start = metadata.attrs.get("response_start_idx")
+        divergence = next((int(facts.attrs[key]) for key in _DIVERGENCE_KEYS if key in facts.attrs), None)
+        start = facts.attrs.get("response_start_idx")
         if divergence is None or start is None:
             return 0
         return max(0, divergence - int(start))

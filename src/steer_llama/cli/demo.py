@@ -1,5 +1,6 @@
 """``steer-llama demo``."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +20,14 @@ def demo(
     ] = False,
 ) -> None:
     """See it all work: the whole pipeline on a small packaged model, offline, in a few minutes."""
-    from steer_llama.cli.running import run_and_show
-    from steer_llama.config import parse_config
     from steer_llama.packaged import demo_config
 
     if print_config:
         typer.echo(demo_config(), nl=False)
         return
-    config = parse_config(demo_config(), "the demo's configuration", (f"trait={trait}", *(overrides or ())))
+
+    from steer_llama.cli.running import run_and_show
+    from steer_llama.config import parse_config
+
+    config = parse_config(demo_config(), "the demo's configuration", (f"trait={json.dumps(trait)}", *(overrides or ())))
     run_and_show(config, out)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steer_llama.cli.options import Device, Devices, Dtype, Model
+from steer_llama.cli.options import Device, Devices, Dtype, Model, settings
 from steer_llama.config import DEFAULT_POSITIONS
 
 
@@ -41,8 +41,8 @@ def extract(
     names = tuple(name.strip() for name in positions.split(",") if name.strip())
     read(
         pairs,
-        ModelSettings(path=model, device=device, n_devices=n_devices, dtype=dtype),
-        ExtractSettings(positions=names, tokens=tokens, save_every=save_every, skip_too_long=skip_too_long),
+        settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
+        settings(ExtractSettings, positions=names, tokens=tokens, save_every=save_every, skip_too_long=skip_too_long),
         out,
         ConsoleReporter(),
         chosen_field=chosen_field,

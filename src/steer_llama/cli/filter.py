@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from steer_llama.cli.options import settings
 
 
 def filter_pairs(
@@ -29,13 +32,13 @@ def filter_pairs(
     from steer_llama.stages.filter import filter_results
 
     read = read_results(results, source, target)
-    filtered = filter_results(read.results, FilterSettings(threshold=threshold, direction=direction))
+    filtered = filter_results(read.results, settings(FilterSettings, threshold=threshold, direction=direction))
     write_filtered(out, filtered.kept, read.arms.source, read.arms.target)
     table = Table("pairs", "what became of them", box=None, show_header=False)
     table.add_row(str(len(filtered.kept)), f"[green]kept[/green]: {filtered.direction_reason}")
     for reason, count in filtered.dropped.items():
         table.add_row(str(count), f"[dim]dropped[/dim]: {reason}")
     console = Console(stderr=True)
-    console.print(f"{read.arms.source} − {read.arms.target}, {len(read.results)} questions", highlight=False)
+    console.print(Text(f"{read.arms.source} − {read.arms.target}, {len(read.results)} questions"), soft_wrap=True)
     console.print(table)
-    console.print(f"wrote {out}", highlight=False, markup=False)
+    console.print(Text(f"wrote {out}"), soft_wrap=True)

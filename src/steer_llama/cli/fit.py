@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from steer_llama.cli.options import settings
+
 
 def fit(
     activations: Annotated[Path, typer.Argument(help="activations.h5, ours or in the seed's layout.")],
@@ -21,11 +23,13 @@ def fit(
 ) -> None:
     """Estimate a steering vector, with the evidence for it → vector.safetensors."""
     from steer_llama.config import FitSettings
+    from steer_llama.files import check_output
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.fit import fit as estimate
     from steer_llama.vectors import write_vector
 
     reporter = ConsoleReporter()
-    settings = FitSettings(estimator=estimator, positions=positions, bootstrap=bootstrap, seed=seed)
-    write_vector(out, estimate(activations, settings, trait, reporter))
+    chosen = settings(FitSettings, estimator=estimator, positions=positions, bootstrap=bootstrap, seed=seed)
+    check_output(out)
+    write_vector(out, estimate(activations, chosen, trait, reporter))
     reporter.note(f"wrote {out}")

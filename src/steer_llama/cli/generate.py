@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model
+from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model, settings
 
 
 def generate(
@@ -38,9 +38,10 @@ def generate(
 
     answers = write(
         read_vector(vector),
-        ModelSettings(path=model, device=device, n_devices=n_devices, dtype=dtype),
+        settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
         prompts,
-        Sampling(
+        settings(
+            Sampling,
             temperature=temperature,
             top_p=top_p,
             repetition_penalty=repetition_penalty,

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 
 def judge(
     responses: Annotated[Path, typer.Option(help="responses.jsonl with the answers of both arms.")],
     metric: Annotated[str, typer.Option(help="The measured style feature that stands for the trait, e.g. emoji.")],
     elicitation: Annotated[
-        Path | None, typer.Option(help="Judge the answers to these questions only, all of them, in this order.")
+        str | None,
+        typer.Option(help="A file, or a packaged trait: judge the answers to its questions only, in their order."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The results.json to write.")] = Path("results.json"),
 ) -> None:
@@ -29,4 +31,4 @@ def judge(
     arms = arms_of(answers)
     results = judge_responses(answers, chosen)
     write_results(out, results, arms.source, arms.target)
-    Console(stderr=True).print(f"{summary(results, chosen, arms)}; wrote {out}", highlight=False, markup=False)
+    Console(stderr=True).print(Text(f"{summary(results, chosen, arms)}; wrote {out}"), soft_wrap=True)

@@ -1,8 +1,11 @@
 """The command line: one verb a stage. Errors become a sentence and an exit code, never a traceback."""
 
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
@@ -23,10 +26,10 @@ from steer_llama.cli.run import run
 from steer_llama.cli.sweep import sweep
 from steer_llama.errors import SteerLlamaError, StorageError
 from steer_llama.files import storage_reason
-from steer_llama.progress import quiet_libraries
+from steer_llama.progress import tame_libraries
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
+_SIGNALLED = 128
+"""Exit code after a signal, as shells have it: 130 for Ctrl-C (SIGINT), 143 for SIGTERM."""
 
 app = typer.Typer(
     name="steer-llama",
@@ -39,17 +42,23 @@ app = typer.Typer(
 )
 
 _WHOLE, _STAGES, _USE = "The whole way", "One stage at a time", "Use it"
-app.command(rich_help_panel=_WHOLE)(demo)
-app.command(rich_help_panel=_WHOLE)(run)
-app.command(rich_help_panel=_STAGES)(respond)
-app.command(rich_help_panel=_STAGES)(judge)
-app.command("filter", rich_help_panel=_STAGES)(filter_pairs)
-app.command(rich_help_panel=_STAGES)(merge)
-app.command(rich_help_panel=_STAGES)(extract)
-app.command(rich_help_panel=_STAGES)(fit)
-app.command(rich_help_panel=_STAGES)(sweep)
-app.command(rich_help_panel=_STAGES)(report)
-app.command(rich_help_panel=_USE)(generate)
+
+
+def _add(panel: str, verb: Callable[..., None], example: str, name: str | None = None) -> None:
+    app.command(name, rich_help_panel=panel, epilog=f"Example: steer-llama {example}")(verb)
+
+
+_add(_WHOLE, demo, "demo -o out/demo --trait emoji")
+_add(_WHOLE, run, "run my.yaml -o out/my --set sweep.strengths=[0.1,0.2]")
+_add(_STAGES, respond, "respond -c my.yaml -o responses.jsonl")
+_add(_STAGES, judge, "judge --responses responses.jsonl --metric emoji -o results.json")
+_add(_STAGES, filter_pairs, "filter results.json --threshold 40 -o filtered.json", "filter")
+_add(_STAGES, merge, "merge emoji.json playful.json -o both.json --keep first")
+_add(_STAGES, extract, "extract --pairs filtered.json -m path/to/llama -o activations.h5")
+_add(_STAGES, fit, "fit activations.h5 --positions emoji --trait emoji -o vector.safetensors")
+_add(_STAGES, sweep, "sweep vector.safetensors -m path/to/llama --elicitation emoji -o sweep.jsonl")
+_add(_STAGES, report, "report sweep.jsonl --vector vector.safetensors -o report.html")
+_add(_USE, generate, "generate 'How are you?' -m path/to/llama --vector vector.safetensors --strength 0.2")
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,22 +76,50 @@ def _root(
     pass
 
 
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM. Not `KeyboardInterrupt`, for which every version of typer has an exit code of its own."""
+
+
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    quiet_libraries()
+    tame_libraries()
     try:
-        app()
+        with _stoppable():
+            app()
     except SteerLlamaError as error:
         _say(str(error))
         sys.exit(error.exit_code)
+    except (_Stopped, KeyboardInterrupt) as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        print("stopped. What was finished is kept: the same command goes on from there.", file=sys.stderr)
+        sys.exit(_SIGNALLED + number)
     except Exception as error:  # noqa: BLE001 - the last resort: a user gets a sentence, whatever happened
         _unexpected(error)
     sys.exit(0)
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let signals end the work through its ``finally`` blocks; a second one ends the process at once."""
+    # What a shell told us to ignore (nohup, a job in the background) stays ignored.
+    wanted = [name for name in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(name) is not signal.SIG_IGN]
+
+    def stop(number: int, _frame: object) -> None:
+        for name in wanted:
+            signal.signal(name, signal.SIG_DFL)
+        raise _Stopped(number)
+
+    before = {name: signal.signal(name, stop) for name in wanted}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
 def _unexpected(error: Exception) -> NoReturn:
-    if isinstance(error, OSError) and (reason := storage_reason(error)):
-        _say(f"cannot write {error.filename or 'a file'}: {reason}")
+    if reason := storage_reason(error):
+        _say(f"cannot write {getattr(error, 'filename', None) or 'a file'}: {reason}")
         sys.exit(StorageError.exit_code)
     if os.environ.get("STEER_LLAMA_TRACEBACK"):
         traceback.print_exception(error)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 
 def merge(
@@ -22,8 +23,5 @@ def merge(
     merged = merge_filtered(files, keep)
     write_json(out, merged.pairs)
     settled = f", {len(merged.conflicts)} contradictions settled by --keep {keep}" if merged.conflicts else ""
-    Console(stderr=True).print(
-        f"{len(merged.pairs)} pairs from {len(files)} files, {merged.repeated} repeated{settled}; wrote {out}",
-        highlight=False,
-        markup=False,
-    )
+    said = f"{len(merged.pairs)} pairs from {len(files)} files, {merged.repeated} repeated{settled}; wrote {out}"
+    Console(stderr=True).print(Text(said), soft_wrap=True)

@@ -1,9 +1,14 @@
 """Flags that several verbs share, spelled once."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from steer_llama.config import Settings
+
+_S = TypeVar("_S", bound="Settings")
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A folder, a GGUF file, a hub id, or smollm2.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
@@ -20,3 +25,24 @@ Overrides = Annotated[
 AnyModel = Annotated[
     bool, typer.Option("--any-model", help="Accept other weights of the same shape than the vector was fitted on.")
 ]
+
+
+def settings(section: type[_S], **values: Any) -> _S:
+    """A section of the configuration from flags.
+
+    Raises:
+        ConfigError: a value that the section refuses, under the name of its flag.
+    """
+    from pydantic import ValidationError
+
+    from steer_llama.errors import ConfigError
+
+    try:
+        return section(**values)
+    except ValidationError as error:
+        told = [
+            f"--{str((problem['loc'] or ('',))[0]).replace('_', '-')} {problem['input']}: "
+            f"{problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}."
+            for problem in error.errors()
+        ]
+        raise ConfigError(" ".join(told)) from None

@@ -1,5 +1,6 @@
 """``steer-llama run``."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,5 +19,5 @@ def run(
     from steer_llama.cli.running import run_and_show
     from steer_llama.config import load_config
 
-    changes = (*(overrides or ()), *((f"trait={trait}",) if trait else ()))
+    changes = (*(overrides or ()), *((f"trait={json.dumps(trait)}",) if trait else ()))
     run_and_show(load_config(config, changes), out)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -33,7 +34,8 @@ def run_and_show(config: Config, out: Path) -> None:
 
 
 def _arms_table(verdict: Verdict) -> Table:
-    table = Table(title=f"{verdict.trait}, on questions that nothing was chosen on", title_justify="left")
+    title = Text(f"{verdict.trait}, on questions that nothing was chosen on", style="bold")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("answers of")
     table.add_column(f"with {verdict.metric}", justify="right")
     table.add_column("lift, points", justify="right")

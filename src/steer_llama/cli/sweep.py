@@ -1,11 +1,13 @@
 """``steer-llama sweep``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model
+from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model, settings
+
+_N = TypeVar("_N", int, float)
 
 
 def sweep(
@@ -59,7 +61,7 @@ def sweep(
     reporter = ConsoleReporter()
     run_sweep(
         loaded,
-        ModelSettings(path=model, device=device, n_devices=n_devices, dtype=dtype),
+        settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
         read_elicitation(elicitation),
         answers,
         Question(
@@ -70,11 +72,12 @@ def sweep(
             target_name=loaded.model or "target",
             target_prompt=Demonstration(system_prompt=system_prompt),
             source_prompt=None,
-            sampling=Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed),
+            sampling=settings(Sampling, temperature=temperature, max_tokens=max_tokens, seed=seed),
         ),
-        SweepSettings(
-            layers=tuple(int(layer) for layer in numbers(layers, "--layers")) if layers else None,
-            strengths=tuple(numbers(strengths, "--strengths")),
+        settings(
+            SweepSettings,
+            layers=None if layers is None else numbers(layers, int, "--layers"),
+            strengths=numbers(strengths, float, "--strengths"),
             min_coherence=min_coherence,
             batch_size=batch_size,
             seed=seed,
@@ -86,15 +89,16 @@ def sweep(
     reporter.note(f"wrote {out} and {verdict_path(out)}")
 
 
-def numbers(text: str, flag: str) -> list[float]:
+def numbers(text: str, kind: type[_N], flag: str) -> tuple[_N, ...]:
     """Numbers with commas between them.
 
     Raises:
-        ConfigError: one is no number.
+        ConfigError: one is no number of that kind.
     """
     from steer_llama.errors import ConfigError
 
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        return tuple(kind(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ConfigError(f"{flag} {text!r}: expected numbers with commas between them, e.g. 8,12,16.") from None
+        what, example = ("whole numbers", "8,12,16") if kind is int else ("numbers", "0.1,0.2")
+        raise ConfigError(f"{flag} {text!r}: expected {what} with commas between them, e.g. {example}.") from None

@@ -14,8 +14,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from steer_llama.errors import FileError, ModelError
+from steer_llama.errors import ModelError, StorageError
 from steer_llama.files import digest_file, storage_errors, write_json
+from steer_llama.lm.gguf import save_dequantised
 from steer_llama.progress import Reporter
 
 NAME = "smollm2"
@@ -46,20 +47,27 @@ def embedded_folder(reporter: Reporter) -> Path:
     folder = cache_folder() / f"SmolLM2-135M-Instruct-{_GGUF_SHA256[:12]}-{_LAYOUT}"
     if _is_sound(folder):
         return folder
-    with storage_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{folder}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            reporter.note("another process is converting the embedded model; waiting for it")
-            lock.acquire()
-        try:
-            if not _is_sound(folder):
-                _convert(_packaged_gguf(), folder, reporter)
-        finally:
-            lock.release()
+    try:
+        with storage_errors(folder):
+            _convert_once(folder, reporter)
+    except StorageError as error:
+        raise StorageError(f"{error} STEER_LLAMA_CACHE names another folder to keep the model in.") from error
     return folder
+
+
+def _convert_once(folder: Path, reporter: Reporter) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        reporter.note("another process is converting the embedded model; waiting for it")
+        lock.acquire()
+    try:
+        if not _is_sound(folder):
+            _convert(_packaged_gguf(), folder, reporter)
+    finally:
+        lock.release()
 
 
 def _packaged_gguf() -> Path:
@@ -80,9 +88,11 @@ def _packaged_gguf() -> Path:
 
 
 def _convert(gguf: Path, folder: Path, reporter: Reporter) -> None:
-    from steer_llama.lm.gguf import save_dequantised  # noqa: PLC0415 - transformers is heavy, a sound cache needs none
-
-    scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    # The caller holds the folder's lock, so whatever lies here was left by a conversion that was killed.
+    prefix = f".converting-{folder.name}-"
+    for left in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         save_dequantised(gguf, scratch, reporter)
         hashes = {path.name: digest_file(path) for path in sorted(scratch.iterdir())}
@@ -98,6 +108,7 @@ def _convert(gguf: Path, folder: Path, reporter: Reporter) -> None:
 def _is_sound(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all(digest_file(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError, KeyError, FileError):
+        sound = bool(hashes) and all(digest_file(folder / name) == digest for name, digest in hashes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+    return sound

@@ -63,7 +63,8 @@ def generate(
 
 
 def _generate_batch(model: LanguageModel, rows: Sequence[Row], sampling: Sampling) -> list[Generation]:
-    ids_BT, attention_BT = pad_left([row.prompt_ids for row in rows], model.tokenizer.pad_token_id)
+    ids_BT, attention_BT = pad_left([row.prompt_ids for row in rows], model.pad_id)
+    stops = _stop_tokens(model)
     prompt_length = ids_BT.shape[1]
     with torch.inference_mode(), steering(model, [row.steering for row in rows]):
         out_BT = model.hf.generate(
@@ -71,23 +72,21 @@ def _generate_batch(model: LanguageModel, rows: Sequence[Row], sampling: Samplin
             attention_mask=attention_BT.to(model.device),
             do_sample=False,  # the noise of `_SeededNoise` makes the greedy choice a sample
             max_new_tokens=sampling.max_tokens,
-            pad_token_id=model.tokenizer.pad_token_id,
+            pad_token_id=model.pad_id,
+            eos_token_id=sorted(stops) or None,
             logits_processor=_processors(sampling, [row.seed for row in rows], prompt_length),
-            # Over a generation_config.json that came with the weights: what is asked for is what is done.
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            repetition_penalty=None,
         )
-    stops = _stop_tokens(model)
     return [_read(model, answer, stops) for answer in out_BT[:, prompt_length:].tolist()]
 
 
 def _read(model: LanguageModel, answer: list[int], stops: set[int]) -> Generation:
     end = next((position for position, token in enumerate(answer) if token in stops), None)
     kept = answer if end is None else answer[:end]
-    text = model.tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Generation(text, len(kept), "length" if end is None else "stop")
+    # No tidying: " !" stays " !", or a model's own punctuation could not be measured.
+    text = model.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    if end is None:
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # half an emoji at the cut
+    return Generation(text.strip(), len(kept), "length" if end is None else "stop")
 
 
 def _stop_tokens(model: LanguageModel) -> set[int]:

@@ -1,24 +1,22 @@
 """Loading weights: a folder, a GGUF file, a hub id, or the embedded model."""
 
 import functools
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from steer_llama.config import ModelSettings
 from steer_llama.errors import ModelError
 from steer_llama.lm import embedded
+from steer_llama.lm.fingerprint import fingerprint
 from steer_llama.lm.gguf import load_gguf
 from steer_llama.lm.layers import decoder_blocks
+from steer_llama.lm.weights import LOADING_ERRORS, read_weights
 from steer_llama.progress import Reporter
-
-_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +55,9 @@ class LanguageModel:
     @property
     def context_length(self) -> int | None:
         """Tokens that fit, or ``None`` where the model does not say."""
-        length = getattr(self.text_config, "max_position_embeddings", None) or getattr(self.text_config, "n_ctx", None)
+        length = getattr(self.text_config, "max_position_embeddings", None) or getattr(
+            self.text_config, "max_seq_len", None
+        )
         return int(length) if length else None
 
     @property
@@ -65,6 +65,11 @@ class LanguageModel:
         """Where the input goes."""
         device: torch.device = self.hf.get_input_embeddings().weight.device
         return device
+
+    @property
+    def pad_id(self) -> int:
+        """Fills up the shorter rows of a batch. Always masked, so any token of the vocabulary will do."""
+        return 0
 
     @property
     def dtype(self) -> str:
@@ -101,19 +106,29 @@ def _load(
     where: str, device: str, dtype: torch.dtype | str, reason: str, n_devices: int, quiet: _Quiet
 ) -> LanguageModel:
     name, path = _resolve(where, quiet.reporter)
-    how: dict[str, Any] = {"device_map": "auto" if n_devices > 1 else {"": device}}
+    how: dict[str, Any] = {"dtype": dtype, "device_map": "auto" if n_devices > 1 else {"": device}}
+    part = ""
     try:
-        if isinstance(path, Path) and path.suffix == ".gguf":
-            model, tokenizer = load_gguf(path, dtype, **how)
+        if isinstance(path, Path) and path.is_file():
+            model, tokenizer = load_gguf(path, **how)
         else:
+            part = "its tokenizer "
             tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **how)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{where}: cannot be loaded: {_first_line(error)}") from error
+            part = "its weights "
+            model = read_weights(path, **how)
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{where}: {part}cannot be loaded: {_one_line(error)}") from error
     model.eval().requires_grad_(requires_grad=False)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return LanguageModel(model, tokenizer, name, _fingerprint(path, model, tokenizer), reason)
+    _forget_sampling(model)
+    return LanguageModel(model, tokenizer, name, fingerprint(path, model, tokenizer), reason)
+
+
+def _forget_sampling(model: Any) -> None:
+    """Keep the stop tokens of a generation_config.json and nothing else: what is asked for is what is done."""
+    given = model.generation_config
+    model.generation_config = GenerationConfig(
+        bos_token_id=given.bos_token_id, eos_token_id=given.eos_token_id, pad_token_id=given.pad_token_id
+    )
 
 
 def _resolve(where: str, reporter: Reporter) -> tuple[str, Path | str]:
@@ -125,6 +140,8 @@ def _resolve(where: str, reporter: Reporter) -> tuple[str, Path | str]:
             f"{where}: is a file that is no GGUF; name a folder with safetensors, a .gguf file or a hub id."
         )
     if path.exists():
+        if path.is_dir() and not (path / "config.json").is_file():
+            raise ModelError(f"{where}: holds no config.json. Name the folder that the model's files lie in.")
         return path.resolve().name, path
     if where.startswith((".", "/", "~")) or where.endswith(".gguf") or where.count("/") > 1:
         raise ModelError(f"{where}: no such folder or file. Give a folder, a GGUF file, a hub id, or {embedded.NAME}.")
@@ -138,10 +155,16 @@ def _device(wanted: str) -> str:
         device = torch.device(wanted)
     except RuntimeError as error:
         raise ModelError(
-            f"device {wanted!r}: not a device ({_first_line(error)}). Use auto, cpu, cuda, cuda:1 …"
+            f"device {wanted!r}: not a device ({_one_line(error)}). Use auto, cpu, cuda, cuda:1 …"
         ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {wanted!r}: there is no usable CUDA GPU here. Use device cpu or auto.")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ModelError(f"device {wanted!r}: not supported. Use auto, cpu, cuda, cuda:1 … or mps.")
+    n_gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        found = f"{n_gpus} usable CUDA GPUs, counted from 0" if n_gpus else "no usable CUDA GPU"
+        raise ModelError(f"device {wanted!r}: there is no such one: {found}. Use device cpu or auto.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"device {wanted!r}: there is no Apple GPU here. Use device cpu or auto.")
     return wanted
 
 
@@ -153,29 +176,5 @@ def _dtype(wanted: str, device: str) -> tuple[torch.dtype | str, str]:
     return "auto", "the weights' own type"
 
 
-def _fingerprint(path: Path | str, model: Any, tokenizer: Any) -> str:
-    """A hash of the configuration, the chat template and a sample of every weight file: 70B in a moment."""
-    digest = hashlib.sha256()
-    config = {
-        k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version", "dtype")
-    }
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    digest.update(str(tokenizer.chat_template).encode())
-    digest.update(str(len(tokenizer)).encode())
-    if isinstance(path, Path):
-        files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-        for file in files:
-            size = file.stat().st_size
-            digest.update(str(size).encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(_SAMPLE_BYTES))
-                stream.seek(max(0, size - _SAMPLE_BYTES))
-                digest.update(stream.read())
-    else:
-        digest.update(str(getattr(model.config, "_commit_hash", None) or path).encode())
-    return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

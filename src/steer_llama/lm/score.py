@@ -32,7 +32,7 @@ def _length(answer: AnswerTokens) -> int:
 
 
 def _batch_nll(model: LanguageModel, answers: Sequence[AnswerTokens]) -> list[float]:
-    ids_BT, attention_BT = pad_right([answer.ids for answer in answers], model.tokenizer.pad_token_id)
+    ids_BT, attention_BT = pad_right([answer.ids for answer in answers], model.pad_id)
     with torch.inference_mode():
         hidden_BTD = run_blocks(model, ids_BT.to(model.device), attention_BT.to(model.device))
         result = []
@@ -42,16 +42,22 @@ def _batch_nll(model: LanguageModel, answers: Sequence[AnswerTokens]) -> list[fl
                 result.append(0.0)
                 continue
             logits_SV = model.hf.get_output_embeddings()(hidden_BTD[row, start - 1 : stop - 1]).float()
-            logits_SV = _softcapped(model, logits_SV)
+            logits_SV = _scaled(model, logits_SV)
             expected_S = torch.tensor(answer.ids[start:stop], device=logits_SV.device)
             result.append(float(torch.nn.functional.cross_entropy(logits_SV, expected_S, reduction="sum")))
     return result
 
 
-def _softcapped(model: LanguageModel, logits: Tensor) -> Tensor:
-    """Gemma 2 bends its logits after the projection."""
-    cap = getattr(model.text_config, "final_logit_softcapping", None)
-    return logits if not cap else torch.tanh(logits / cap) * cap
+def _scaled(model: LanguageModel, logits: Tensor) -> Tensor:
+    """What some architectures do to their logits after the projection."""
+    config = model.text_config
+    if scale := getattr(config, "logit_scale", None):  # Cohere
+        logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / divisor
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+        logits = torch.tanh(logits / cap) * cap
+    return logits
 
 
 def pad_right(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

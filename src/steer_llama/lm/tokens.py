@@ -39,10 +39,8 @@ class AnswerTokens:
         """
         mask = np.zeros(len(self.ids), dtype=bool)
         token = self.response_start
-        for start, end in sorted((a + self.answer_start, b + self.answer_start) for a, b in spans):
-            # Back over the tokens that share the character where the last span ended.
-            while token > self.response_start and self.spans[token - 1][1] > start:
-                token -= 1
+        # Never back: a token behind `token` that reached into this span would have reached into the one before.
+        for start, end in sorted((a + self.answer_start, b + self.answer_start) for a, b in spans if a < b):
             while token < len(self.ids) and self.spans[token][0] < end:
                 mask[token] |= self.spans[token][1] > start
                 token += 1
@@ -79,14 +77,14 @@ def encode_answer(tokenizer: Any, messages: Sequence[Message], answer: str) -> A
             "so its tokens cannot be told. Set a chat template that shows answers as they are."
         )
     # Offsets must be those of the whole text (the tail included), since a tail may merge into the last token.
-    encoded = _with_offsets(tokenizer, text)
-    answer_start, answer_end = len(before), len(before) + len(shown)
-    ids, spans = encoded
-    inside = [i for i, (start, end) in enumerate(spans) if end > answer_start and start < answer_end and end > start]
-    if not inside:
-        return AnswerTokens(tuple(ids), tuple(spans), shown, answer_start, len(ids))
-    stop = inside[-1] + 1
-    return AnswerTokens(tuple(ids[:stop]), tuple(spans[:stop]), shown, answer_start, inside[0])
+    ids, spans = _with_offsets(tokenizer, text)
+    start, end = len(before), len(before) + len(shown)
+    inside = [i for i, (a, b) in enumerate(spans) if a < b and b > start and a < end]
+    if inside:
+        first, stop = inside[0], inside[-1] + 1
+    else:  # an empty answer stands between the prompt and the tail
+        first = stop = sum(1 for a, _ in spans if a < start)
+    return AnswerTokens(tuple(ids[:stop]), tuple(spans[:stop]), shown, start, first)
 
 
 def divergence_index(chosen: Sequence[int], rejected: Sequence[int]) -> int:
@@ -135,7 +133,11 @@ def _render(tokenizer: Any, messages: Sequence[Message], *, add_generation_promp
     check_chat_template(tokenizer, getattr(tokenizer, "name_or_path", "") or "the model")
     try:
         text: str = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            list(messages),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            # Asks a hybrid model (Qwen3 …) for its answer alone; other templates do not know the word.
+            enable_thinking=False,
         )
     except (jinja2.TemplateError, ValueError, TypeError) as error:
         roles = ", ".join(message["role"] for message in messages)

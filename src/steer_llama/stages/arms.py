@@ -1,6 +1,8 @@
 """The two arms as something that can be asked: their prompts, their endpoints, their requests."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from steer_llama.chat import (
     Endpoint,
@@ -13,11 +15,14 @@ from steer_llama.chat import (
 from steer_llama.config import ArmSettings, Config, ModelSettings, Sampling
 from steer_llama.elicitations import read_trait
 from steer_llama.errors import ConfigError
-from steer_llama.files import digest_file
+from steer_llama.files import digest_file, digest_json
 from steer_llama.lm.endpoint import LocalEndpoint
 from steer_llama.lm.load import load_model
 from steer_llama.progress import Reporter
 from steer_llama.records import ChatRequest, Demonstration
+
+_WEIGHTS_AND_THEIR_LIKE = (".safetensors", ".gguf", ".json", ".jinja", ".model")
+_SAMPLE_BYTES = 1 << 20
 
 
 def prompt_of(arm: ArmSettings, config: Config) -> Demonstration:
@@ -65,7 +70,28 @@ def identity_of(arm: ArmSettings, config: Config) -> str:
         there = arm.file is not None and arm.file.is_file()
         return f"recorded {arm.name} {digest_file(arm.file) if arm.file and there else ''}"
     weights = weights_of(arm, config)
-    return f"local {weights.where} {weights.dtype}"
+    return f"local {weights.where} {weights.dtype} {weights_state(weights)}".rstrip()
+
+
+def weights_state(settings: ModelSettings) -> str:
+    """Tells weights from others that took their place in the same folder or file, without loading either.
+
+    Small files count whole, large ones by their size and a sample. Empty for what is no path (a hub id, ``smollm2``).
+    """
+    path = Path(settings.where).expanduser()
+    if not path.exists():
+        return ""
+    parts: list[tuple[str, int, str]] = []
+    for file in [path] if path.is_file() else sorted(path.iterdir()):
+        if file.suffix not in _WEIGHTS_AND_THEIR_LIKE or not file.is_file():
+            continue
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            sample = stream.read(_SAMPLE_BYTES)
+            stream.seek(max(0, size - _SAMPLE_BYTES))
+            sample += stream.read()
+        parts.append((file.name, size, hashlib.sha256(sample).hexdigest()))
+    return digest_json(parts)
 
 
 def requests_for(arm: ArmSettings, config: Config, questions: Sequence[str]) -> list[ChatRequest]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from steer_llama.config import Config
-from steer_llama.elicitations import is_path, read_elicitation, read_trait, split_of
+from steer_llama.elicitations import packaged_name, read_elicitation, read_trait, split_of
 from steer_llama.errors import ConfigError
 from steer_llama.files import write_json
 from steer_llama.progress import Reporter
@@ -31,12 +31,12 @@ def elicit(config: Config) -> Asked:
         RecordError: a record is wrong, or there are fewer than three questions.
     """
     trait = read_trait(config.trait)
-    if config.elicitation is None and is_path(config.trait):
+    given = config.elicitation or packaged_name(config.trait)
+    if given is None:
         raise ConfigError(
             f"the trait {config.trait_name!r} is a file of its own, so no elicitation is packaged for it. "
             "Give 'elicitation', the path of a JSON file with 'questions'."
         )
-    given = config.elicitation or config.trait
     elicitation = read_elicitation(given)
     split = split_of(elicitation, str(given))
     whole = elicitation.model_copy(update={"trait": elicitation.trait or trait.name, "split": split})

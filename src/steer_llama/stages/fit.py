@@ -7,6 +7,7 @@ import numpy as np
 
 from steer_llama.activations import PositionChoice, open_activations
 from steer_llama.config import Config, FitSettings
+from steer_llama.errors import ConfigError, FileError
 from steer_llama.progress import Reporter
 from steer_llama.rundir import ACTIVATIONS, VECTOR, RunDir
 from steer_llama.stages.stage import Stage
@@ -17,28 +18,23 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
     """Estimate a vector; one layer is in memory at a time.
 
     Raises:
-        FileError: the activations cannot be read.
+        FileError: the activations cannot be read, or are not finite.
         ConfigError: they do not hold the positions that are asked for.
     """
     choice = PositionChoice.parse(settings.positions)
     estimate = ESTIMATORS[settings.estimator]
-    data = open_activations(activations_path, choice)
     directions, norms, evidence = [], [], []
-    try:
+    with open_activations(activations_path, choice) as data:
         with reporter.task("fitting", len(data.layers), "layers") as advance:
             for layer in data.layers:
-                chosen_ND = data.means("chosen", choice.chosen, layer)
-                rejected_ND = data.means("rejected", choice.rejected, layer)
-                directions.append(estimate(chosen_ND, rejected_ND))
+                chosen_ND, rejected_ND = data.means("chosen", layer), data.means("rejected", layer)
+                if not (np.isfinite(chosen_ND).all() and np.isfinite(rejected_ND).all()):
+                    raise FileError(f"{activations_path}: NaN or infinity at layer {layer}. Extract again in float32.")
+                directions.append(estimate(chosen_ND, rejected_ND)[0])
                 norms.append(data.residual_norm(layer))
                 evidence.append(layer_evidence(estimate, chosen_ND, rejected_ND, settings.bootstrap, settings.seed))
                 advance(1)
-        fallback = {
-            "chosen": data.fallbacks("chosen", choice.chosen),
-            "rejected": data.fallbacks("rejected", choice.rejected),
-        }
-    finally:
-        data.close()
+        fallback = {"chosen": data.fallbacks("chosen"), "rejected": data.fallbacks("rejected")}
     for (arm, count), positions in zip(fallback.items(), (choice.chosen, choice.rejected), strict=True):
         if count:
             reporter.note(
@@ -81,10 +77,12 @@ def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
     write_vector(rundir.path(VECTOR), vector)
 
 
-STAGE = Stage(
-    name="fit",
-    reads=(ACTIVATIONS,),
-    writes=(VECTOR,),
-    settings=lambda config: {"fit": config.fit.model_dump(mode="json"), "trait": config.trait_name},
-    run=_run,
-)
+def _settings(config: Config) -> object:
+    choice = PositionChoice.parse(config.fit.positions)
+    if missing := {choice.chosen, choice.rejected} - {"response", *config.extract.positions}:
+        named = ", ".join(sorted(missing))
+        raise ConfigError(f"fit.positions {config.fit.positions!r}: extract.positions has no {named}; add it there.")
+    return {"fit": config.fit.model_dump(mode="json"), "trait": config.trait_name}
+
+
+STAGE = Stage(name="fit", reads=(ACTIVATIONS,), writes=(VECTOR,), settings=_settings, run=_run)

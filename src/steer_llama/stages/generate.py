@@ -1,5 +1,6 @@
 """``generate``: the same question with and without the vector."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,10 +49,11 @@ def generate(
         LayerError: the vector has no such layer.
     """
     layer, strength = _where(vector, layer, strength)
+    added = torch.from_numpy(vector.scaled_D(layer, strength))
     model = load_model(model_settings, reporter)
     fingerprint = vector.model_fingerprint if any_model else model.fingerprint
     vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
-    steering = Steering(layer, torch.from_numpy(vector.scaled_D(layer, strength)))
+    steering = Steering(layer, added)
     rows = []
     for prompt in prompts:
         ids = tuple(encode_prompt(model.tokenizer, build_messages(system_prompt, (), prompt)))
@@ -73,6 +75,8 @@ def generate(
 def _where(vector: SteeringVector, layer: int | None, strength: float | None) -> tuple[int, float]:
     layer = vector.recommended_layer if layer is None else layer
     strength = vector.recommended_strength if strength is None else strength
+    if strength is not None and not math.isfinite(strength):
+        raise ConfigError(f"--strength {strength}: expected a finite number, e.g. 0.2.")
     missing = [flag for flag, value in (("--layer", layer), ("--strength", strength)) if value is None]
     if layer is None or strength is None:
         raise ConfigError(

@@ -6,26 +6,28 @@ from typing import Literal
 from steer_llama.chat import Journal
 from steer_llama.config import ArmSettings, Config
 from steer_llama.elicitations import read_elicitation, read_trait, with_split
-from steer_llama.files import digest_file, write_jsonl
+from steer_llama.files import check_output, digest_file, write_jsonl
 from steer_llama.progress import Reporter
 from steer_llama.records import ChatReply, Elicitation, Response, as_json
 from steer_llama.rundir import ELICITATION, RESPONSES, RunDir
-from steer_llama.stages.arms import open_endpoint, requests_for
+from steer_llama.stages.arms import open_endpoint, requests_for, weights_of, weights_state
+from steer_llama.stages.journalled import journalled
 from steer_llama.stages.stage import Stage
 
 
 def respond(config: Config, elicitation: Elicitation, out: Path, reporter: Reporter) -> list[Response]:
     """Ask both arms and write ``responses.jsonl`` (in the questions' order, source first).
 
-    Answers go to ``<out>.journal`` as they arrive; what is there is not asked again.
+    Answers go to ``<name>.journal.jsonl`` beside it as they arrive; what is there is not asked again.
 
     Raises:
         EndpointError: an endpoint failed for good; what had arrived is kept.
         StorageError: the journal cannot be written.
     """
+    check_output(out)
     journal_path = out.with_name(out.stem + ".journal.jsonl")
     with Journal(journal_path) as journal:
-        known = {row["key"]: ChatReply.model_validate(row) for row in journal.load()}
+        known = {reply.key: reply for reply in journalled(journal, ChatReply)}
         answers: dict[str, dict[str, ChatReply]] = {}
         for arm in (config.source, config.target):
             answers[arm.name] = _ask(arm, config, elicitation, known, journal, reporter)
@@ -99,12 +101,13 @@ def _settings(config: Config) -> dict[str, object]:
     return {
         "arms": [{key: value for key, value in arm.items() if key not in _HOW} for arm in arms],
         "model": config.model.model_dump(mode="json"),
+        "weights": [weights_state(weights_of(arm, config)) for arm, _ in _roles(config) if arm.kind == "local"],
         "trait": as_json(read_trait(config.trait)) if needs_trait else None,
         "recorded": [digest_file(arm.file) if arm.file and arm.file.is_file() else None for arm, _ in _roles(config)],
     }
 
 
-_HOW = ("concurrency", "timeout", "max_retries", "batch_size", "api_key_env")
-"""Settings that change how fast the answers come and not what they are."""
+_HOW = ("concurrency", "timeout", "max_retries", "batch_size", "api_key_env", "file")
+"""Settings that change how the answers come and not what they are (of a file, its content counts)."""
 
 STAGE = Stage(name="respond", reads=(ELICITATION,), writes=(RESPONSES,), settings=_settings, run=_run)

@@ -13,14 +13,15 @@ from steer_llama.chat import Journal, read_responses
 from steer_llama.config import Config, ModelSettings, Sampling, SweepSettings
 from steer_llama.elicitations import read_elicitation, read_trait, with_split
 from steer_llama.evaluation import Wanted, choose_winner, judge_sweep
-from steer_llama.files import digest_json, write_json, write_jsonl
+from steer_llama.files import check_output, digest_json, write_json, write_jsonl
 from steer_llama.lm.layers import check_layers
 from steer_llama.lm.load import load_model
 from steer_llama.pairs import read_results
 from steer_llama.progress import Reporter
 from steer_llama.records import Condition, Demonstration, Elicitation, Response, Split, Trial, Verdict, as_json
 from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, SWEEP, VECTOR, VERDICT, RunDir
-from steer_llama.stages.arms import prompt_of
+from steer_llama.stages.arms import prompt_of, weights_state
+from steer_llama.stages.journalled import journalled
 from steer_llama.stages.judge import metric_of
 from steer_llama.stages.stage import Stage
 from steer_llama.stages.trials import Job, Laboratory, Setup
@@ -74,6 +75,7 @@ def sweep(
         VectorError: the vector is not for this model.
         LayerError: a layer of the grid does not exist.
     """
+    check_output(out)
     model = load_model(model_settings, reporter)
     fingerprint = model.fingerprint if not any_model else vector.model_fingerprint
     vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
@@ -88,7 +90,7 @@ def sweep(
     split = with_split(elicitation).split
     assert split is not None, "with_split gives a split"
     with Journal(out.with_name(out.stem + ".journal.jsonl")) as journal:
-        known = {row["key"]: Trial.model_validate(row) for row in journal.load()}
+        known = {trial.key: trial for trial in journalled(journal, Trial)}
         held_out = [answer for answer in source if answer.role == "source" and answer.split != "extract"]
         trials = laboratory.of_source(held_out)
         trials += laboratory.run(_dev_jobs(split, layers, settings), journal, known, reporter, "dev questions")
@@ -203,6 +205,7 @@ def _settings(config: Config) -> dict[str, object]:
         "sweep": {k: v for k, v in config.sweep.model_dump(mode="json").items() if k != "batch_size"},
         "judge": config.judge.model_dump(mode="json"),
         "model": config.model.model_dump(mode="json"),
+        "weights": weights_state(config.model),
         "trait": as_json(read_trait(config.trait)),
         "names": [config.source.name, config.target.name],
         "prompts": [as_json(prompt_of(arm, config)) for arm in (config.source, config.target)],

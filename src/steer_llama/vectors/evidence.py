@@ -3,7 +3,7 @@
 Shapes: N pairs, D width, R resamplings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,10 @@ import numpy.typing as npt
 from steer_llama.vectors.estimators import Estimator
 
 Floats = npt.NDArray[np.float64]
+
+_SPLITS = 50
+_ROWS = 256
+"""Resampled directions that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class LayerEvidence:
     split_half_cosine: float | None
     """Mean cosine between the directions of two random halves of the pairs."""
     null_norm: float | None
-    """95% quantile of ‖direction‖ when each pair's arms are swapped at random: no style would reach further."""
+    """95% quantile of ‖direction‖ when each pair's arms are swapped at random. A ‖direction‖ below it is what pairs
+    without any difference in style would give."""
     opposed_share: float | None
-    """Share of pairs whose own difference points away from the direction of all the others."""
+    """Share of pairs whose own difference points away from the sum of all the others'."""
 
 
 def layer_evidence(
@@ -44,52 +49,71 @@ def layer_evidence(
         resamplings: for each interval; 0 leaves the intervals out.
         seed: of the resamplings.
     """
-    chosen, rejected = np.asarray(chosen_ND, dtype=np.float64), np.asarray(rejected_ND, dtype=np.float64)
-    direction_D = estimate(chosen, rejected)
+    chosen, rejected = np.asarray(chosen_ND), np.asarray(rejected_ND)
+    direction_D = estimate(chosen, rejected)[0]
     norm = float(np.linalg.norm(direction_D))
     n_pairs = len(chosen)
     if n_pairs < 2 or resamplings == 0:
         return LayerEvidence(norm, None, None, None, None, None)
     generator = np.random.default_rng(seed)
-    boot_RD = np.stack(
-        [estimate(chosen[rows], rejected[rows]) for rows in generator.integers(0, n_pairs, (resamplings, n_pairs))]
+
+    def resampled(count: int, draw: Callable[[int], Floats], measure: Callable[[Floats], Floats]) -> Floats:
+        """``measure`` of the directions of ``count`` draws of weights (R, N), a batch at a time."""
+        batches = [min(_ROWS, count - begin) for begin in range(0, count, _ROWS)]
+        return np.concatenate([measure(estimate(chosen, rejected, draw(rows))) for rows in batches], axis=-1)
+
+    def redrawn(rows: int) -> Floats:
+        return generator.multinomial(n_pairs, np.full(n_pairs, 1 / n_pairs), rows) / n_pairs
+
+    def swapped(rows: int) -> Floats:
+        return generator.choice([-1.0, 1.0], (rows, n_pairs)) / n_pairs
+
+    boot_cosine_R, boot_norm_R = resampled(
+        resamplings, redrawn, lambda boot_RD: np.stack([cosines(boot_RD, direction_D), _norms(boot_RD)])
     )
-    boot_cosine_R = cosines(boot_RD, direction_D)
-    boot_norm_R = np.linalg.norm(boot_RD, axis=1)
-    halves_R = [
-        _split_half(estimate, chosen, rejected, generator.permutation(n_pairs)) for _ in range(min(resamplings, 50))
-    ]
-    swaps_RN = generator.random((resamplings, n_pairs)) < 0.5
-    null_R = [
-        float(np.linalg.norm(estimate(np.where(s[:, None], rejected, chosen), np.where(s[:, None], chosen, rejected))))
-        for s in swaps_RN
-    ]
+    null_R = resampled(resamplings, swapped, _norms)
+    halves_RD = estimate(chosen, rejected, _halves(generator, min(resamplings, _SPLITS), n_pairs))
     return LayerEvidence(
         norm=norm,
         bootstrap_cosine=(float(boot_cosine_R.mean()), *_interval(boot_cosine_R)),
         bootstrap_norm=_interval(boot_norm_R),
-        split_half_cosine=float(np.mean(halves_R)),
+        split_half_cosine=float(np.mean(cosines(halves_RD[::2], halves_RD[1::2]))),
         null_norm=float(np.quantile(null_R, 0.95)),
-        opposed_share=_opposed_share(chosen - rejected),
+        opposed_share=_opposed_share(chosen, rejected),
     )
 
 
-def cosines(vectors_RD: Floats, direction_D: Floats) -> Floats:
-    """Cosine of every row with a direction; 0 where either is zero."""
-    norms = np.linalg.norm(vectors_RD, axis=1) * np.linalg.norm(direction_D)
-    result: Floats = np.divide(vectors_RD @ direction_D, norms, out=np.zeros(len(vectors_RD)), where=norms > 0)
+def cosines(vectors_RD: Floats, others_RD: Floats) -> Floats:
+    """Cosine of every row with its other (or with a single direction); 0 where either is zero."""
+    products_R, norms_R = (vectors_RD * others_RD).sum(axis=-1), _norms(vectors_RD) * _norms(others_RD)
+    result: Floats = np.divide(products_R, norms_R, out=np.zeros_like(products_R), where=norms_R > 0)
     return result
 
 
-def _split_half(estimate: Estimator, chosen: Floats, rejected: Floats, order: npt.NDArray[np.int64]) -> float:
-    first, second = order[: len(order) // 2], order[len(order) // 2 :]
-    other = estimate(chosen[second], rejected[second])
-    return float(cosines(estimate(chosen[first], rejected[first])[None], other)[0])
+def _norms(vectors_RD: Floats) -> Floats:
+    norms_R: Floats = np.linalg.norm(vectors_RD, axis=-1)
+    return norms_R
 
 
-def _opposed_share(difference_ND: Floats) -> float:
-    others_ND = difference_ND.sum(axis=0) - difference_ND
-    return float((np.einsum("nd,nd->n", others_ND, difference_ND) < 0).mean())
+def _halves(generator: np.random.Generator, splits: int, n_pairs: int) -> Floats:
+    """Weights of the first and the second half of random splits, in turn (2 · splits, N)."""
+    weights = np.zeros((2 * splits, n_pairs))
+    for split in range(splits):
+        order_N = generator.permutation(n_pairs)
+        for half, members in enumerate((order_N[: n_pairs // 2], order_N[n_pairs // 2 :])):
+            weights[2 * split + half, members] = 1 / len(members)
+    return weights
+
+
+def _opposed_share(chosen_ND: Floats, rejected_ND: Floats) -> float:
+    total_D = np.zeros(chosen_ND.shape[1])
+    for pair in range(len(chosen_ND)):
+        total_D += chosen_ND[pair].astype(np.float64) - rejected_ND[pair]
+    opposed = 0
+    for pair in range(len(chosen_ND)):
+        own_D = chosen_ND[pair].astype(np.float64) - rejected_ND[pair]
+        opposed += bool(own_D @ (total_D - own_D) < 0)
+    return opposed / len(chosen_ND)
 
 
 def _interval(values_R: Floats) -> tuple[float, float]:

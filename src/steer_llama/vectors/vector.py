@@ -38,9 +38,10 @@ class SteeringVector:
 
         Raises:
             VectorError: shapes that do not fit together, or values that are not finite.
+            LayerError: a recommended layer that it has not.
         """
         n_layers = len(self.layers)
-        if self.directions_LD.ndim != 2 or len(self.directions_LD) != n_layers or n_layers == 0:
+        if self.directions_LD.ndim != 2 or len(self.directions_LD) != n_layers or self.directions_LD.size == 0:
             raise VectorError(
                 f"directions of shape {self.directions_LD.shape} for {n_layers} layers; expected (layers, width)."
             )
@@ -52,6 +53,10 @@ class SteeringVector:
             raise VectorError("the vector holds NaN or infinity.")
         if (self.residual_norm_L <= 0).any():
             raise VectorError("residual_norm must be positive at every layer.")
+        if self.recommended_layer is not None:
+            self._index(self.recommended_layer)
+        if self.recommended_strength is not None and not np.isfinite(self.recommended_strength):
+            raise VectorError(f"the recommended strength is {self.recommended_strength}; expected a number.")
 
     @property
     def width(self) -> int:
@@ -74,14 +79,15 @@ class SteeringVector:
             LayerError: the vector has no such layer.
             VectorError: its direction there is zero.
         """
-        norm = float(np.linalg.norm(self.direction_D(layer)))
+        norm = float(np.linalg.norm(self.direction_D(layer).astype(np.float64)))
         if norm == 0:
             raise VectorError(f"the direction of layer {layer} is zero; it cannot be given a strength.")
         return strength * float(self.residual_norm_L[self._index(layer)]) / norm
 
     def scaled_D(self, layer: int, strength: float) -> Floats:
         """The direction of one layer at a strength: what is added to the residual stream."""
-        scaled: Floats = (self.direction_D(layer) * self.coefficient(layer, strength)).astype(np.float32)
+        direction_D = self.direction_D(layer).astype(np.float64)
+        scaled: Floats = (direction_D * self.coefficient(layer, strength)).astype(np.float32)
         return scaled
 
     def random_like_D(self, layer: int, strength: float, seed: int) -> Floats:

@@ -3,18 +3,19 @@
 import numpy as np
 import numpy.typing as npt
 
+_COLUMNS = 512
+"""Columns that are in memory as float64 at once."""
 
-def mean_difference(chosen_ND: npt.ArrayLike, rejected_ND: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Mean over the pairs of (chosen − rejected), every pair with the same weight; in float64.
 
-    Args:
-        chosen_ND: each pair's mean residual over the chosen answer (N pairs, D width).
-        rejected_ND: the same over the rejected answer.
-
-    Returns:
-        The direction (D), in residual units, not normalised.
-    """
-    chosen = np.asarray(chosen_ND, dtype=np.float64)
-    rejected = np.asarray(rejected_ND, dtype=np.float64)
-    direction_D: npt.NDArray[np.float64] = (chosen - rejected).mean(axis=0)
-    return direction_D
+def mean_difference(
+    chosen_ND: npt.ArrayLike, rejected_ND: npt.ArrayLike, weights_RN: npt.ArrayLike | None = None
+) -> npt.NDArray[np.float64]:
+    """Mean over the pairs of (chosen − rejected), in residual units, not normalised. See `Estimator`."""
+    chosen, rejected = np.asarray(chosen_ND), np.asarray(rejected_ND)
+    n_pairs, width = chosen.shape
+    weights = np.full((1, n_pairs), 1 / n_pairs) if weights_RN is None else np.asarray(weights_RN, dtype=np.float64)
+    directions_RD = np.empty((len(weights), width))
+    for begin in range(0, width, _COLUMNS):
+        columns = slice(begin, begin + _COLUMNS)
+        directions_RD[:, columns] = weights @ (chosen[:, columns].astype(np.float64) - rejected[:, columns])
+    return directions_RD

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from steer_llama.errors import FileError, VectorError
+from steer_llama.errors import FileError, LayerError, VectorError
 from steer_llama.files import atomic_path
 from steer_llama.vectors.vector import SteeringVector
 
 FORMAT = "steer-llama vector 1"
 LAYER_CONVENTION = "blocks.L.hook_resid_post (0-based block L, at its output)"
 _TENSORS = ("directions", "layers", "residual_norm")
+_FLOATS = ("float32", "float16")
 
 
 def write_vector(path: Path, vector: SteeringVector) -> None:
@@ -41,7 +42,15 @@ def write_vector(path: Path, vector: SteeringVector) -> None:
         "evidence": json.dumps(vector.evidence, ensure_ascii=False, sort_keys=True),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(_in_order(save(tensors, metadata=metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors with its header sorted: the library shuffles it, and one vector should be one file."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def read_vector(path: Path) -> SteeringVector:
@@ -61,17 +70,29 @@ def read_vector(path: Path) -> SteeringVector:
                 found = ", ".join(sorted(file.keys())[:5]) or "nothing"
                 raise FileError(f"{path}: safetensors, but not a steer-llama vector (it holds {found}).")
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError, LookupError) as error:
         raise FileError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
     if metadata["format"] != FORMAT:
         raise FileError(f"{path}: is {metadata['format']!r}; this program reads {FORMAT!r}.")
     try:
         return _vector(tensors, metadata)
-    except (VectorError, ValueError, KeyError) as error:
+    except (VectorError, LayerError, ValueError) as error:
         raise VectorError(f"{path}: {error}") from error
 
 
 def _vector(tensors: dict[str, Any], metadata: dict[str, str]) -> SteeringVector:
+    for name, expected, n_axes in (
+        ("directions", _FLOATS, 2),
+        ("layers", ("int64",), 1),
+        ("residual_norm", _FLOATS, 1),
+    ):
+        found = tensors[name]
+        if str(found.dtype) not in expected or found.ndim != n_axes:
+            wanted = f"{' or '.join(expected)} with {n_axes} axes"
+            raise VectorError(f"{name!r} is {found.dtype} of shape {found.shape}; expected {wanted}.")
+    evidence = json.loads(metadata.get("evidence") or "{}")
+    if not isinstance(evidence, dict):
+        raise VectorError(f"'evidence' is a JSON {type(evidence).__name__}; expected an object.")
     layer, strength = metadata.get("recommended_layer"), metadata.get("recommended_strength")
     return SteeringVector(
         directions_LD=tensors["directions"].astype(np.float32, copy=False),
@@ -84,5 +105,5 @@ def _vector(tensors: dict[str, Any], metadata: dict[str, str]) -> SteeringVector
         positions=metadata.get("positions", ""),
         recommended_layer=int(layer) if layer else None,
         recommended_strength=float(strength) if strength else None,
-        evidence=json.loads(metadata.get("evidence") or "{}"),
+        evidence=evidence,
     )

@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from steer_llama.activations import encode_pair
+from steer_llama.config import ExtractSettings, ModelSettings
+from steer_llama.errors import ConfigError, StorageError
+from steer_llama.lm.load import load_model
+from steer_llama.progress import SilentReporter
+from steer_llama.records import Turn
+from steer_llama.stages.extract import extract
+from tests.activations import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.build(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def filtered(tmp_path: Path) -> Path:
+    entries = {p.name: {"pi_response": p.chosen, "llama_response": p.rejected} for p in tiny.pairs(4)}
+    entries["empty"] = {"pi_response": "", "llama_response": "x"}
+    (tmp_path / "filtered.json").write_text(json.dumps(entries), encoding="utf-8")
+    return tmp_path / "filtered.json"
+
+
+def run(pairs: Path, model: Path, out: Path, **others: object) -> list[str]:
+    reporter = SilentReporter()
+    settings = ModelSettings(path=str(model), device="cpu")
+    extract(pairs, settings, ExtractSettings(), out, reporter, **others)  # type: ignore[arg-type]
+    return reporter.notes
+
+
+def test_filtered_pairs(filtered: Path, folder: Path, tmp_path: Path) -> None:
+    notes = run(filtered, folder, tmp_path / "a.h5")
+    assert any("1 pairs kept out: 'empty' (the chosen answer is empty)" in note for note in notes)
+    assert any(note.startswith("4 pairs × 3 layers × 32 wide") for note in notes)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        assert list(file["pairs/name"].asstr()) == [f"Question {n}" for n in range(4)]
+
+
+def test_dpo_rows_give_the_same(filtered: Path, folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": question, "chosen": entry["pi_response"], "rejected": entry["llama_response"]}
+        for question, entry in json.loads(filtered.read_text()).items()
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(filtered, folder, tmp_path / "a.h5")
+    run(tmp_path / "rows.jsonl", folder, tmp_path / "b.h5")
+    with h5py.File(tmp_path / "a.h5", "r") as a, h5py.File(tmp_path / "b.h5", "r") as b:
+        np.testing.assert_array_equal(a["means/response/chosen"][:], b["means/response/chosen"][:])
+
+
+def test_the_target_is_read_after_its_own_prompt(filtered: Path, folder: Path, tmp_path: Path) -> None:
+    run(filtered, folder, tmp_path / "a.h5")
+    examples = (Turn(user="Hello?", assistant="Hi there"),)
+    run(filtered, folder, tmp_path / "b.h5", system_prompt="Be plain", examples=examples)
+    model = load_model(ModelSettings(path=str(folder), device="cpu"), SilentReporter())
+    prompt = (
+        {"role": "system", "content": "Be plain"},
+        {"role": "user", "content": "Hello?"},
+        {"role": "assistant", "content": "Hi there"},
+        {"role": "user", "content": "Question 0"},
+    )
+    expected = encode_pair(model, tiny.pairs(1)[0].model_copy(update={"prompt": prompt}))
+    with h5py.File(tmp_path / "a.h5", "r") as a, h5py.File(tmp_path / "b.h5", "r") as b:
+        assert (
+            b["pairs/chosen_response_start"][0] == expected.chosen.response_start > a["pairs/chosen_response_start"][0]
+        )
+        assert (a["means/response/chosen_tokens"][:] == b["means/response/chosen_tokens"][:]).all()
+        assert not np.allclose(a["means/response/chosen"][:], b["means/response/chosen"][:])
+
+
+def test_what_is_wrong_is_said_before_the_model_is_loaded(filtered: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "no model"
+    with pytest.raises(StorageError, match="it is a folder"):
+        run(filtered, nowhere, tmp_path)
+    with pytest.raises(ConfigError, match="'emojis': unknown"):
+        extract(
+            filtered,
+            ModelSettings(path=str(nowhere)),
+            ExtractSettings(positions=("emojis",)),
+            tmp_path / "a.h5",
+            SilentReporter(),
+        )

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from steer_llama.config import Config
+from steer_llama.elicitations import with_split
+from steer_llama.errors import EndpointError, RecordError, StorageError
+from steer_llama.files import write_json
+from steer_llama.progress import SilentReporter
+from steer_llama.records import Elicitation
+from steer_llama.stages.respond import respond
+from tests.chat.server import Answer, ChatServer, said, serve
+
+QUESTIONS = tuple(f"Why {n}?" for n in range(6))
+ASKED = with_split(Elicitation(questions=QUESTIONS))
+
+
+def config(server: ChatServer, **source: object) -> Config:
+    arm = {"kind": "openai", "base_url": server.base_url, "concurrency": 1, "max_retries": 0}
+    target = {**arm, "name": "llama", "model": "llama-3"}
+    return Config.model_validate({"source": {**arm, "name": "pi", "model": "pi-1", **source}, "target": target})
+
+
+def fine(question: str, _: int) -> Answer:
+    return Answer(body=said(f"About {question}"))
+
+
+def test_every_question_to_both_arms(tmp_path: Path) -> None:
+    out, reporter = tmp_path / "o.jsonl", SilentReporter()
+    with serve(fine) as server:
+        responses = respond(config(server), ASKED, out, reporter)
+        assert [body["model"] for body in server.bodies] == ["pi-1"] * 6 + ["llama-3"] * 6
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["question"], row["arm"], row["role"]) for row in rows] == [
+        (question, *arm) for question in QUESTIONS for arm in (("pi", "source"), ("llama", "target"))
+    ]
+    assert ASKED.split is not None
+    assert all(row["split"] == ASKED.split.of(row["question"]) for row in rows)
+    assert rows[0]["text"] == "About Why 0?"
+    assert [response.key for response in responses] == [row["key"] for row in rows]
+    assert len({row["key"] for row in rows}) == 12
+    assert reporter.notes == ["pi: 6 answers, 6 of them asked now", "llama: 6 answers, 6 of them asked now"]
+
+
+def test_the_prompt_reaches_the_server(tmp_path: Path) -> None:
+    examples = [{"user": "Hi", "assistant": "Hi 🎉"}]
+    with serve(fine) as server:
+        respond(config(server, system_prompt="Be fun.", examples=examples), ASKED, tmp_path / "o", SilentReporter())
+        assert server.bodies[0]["messages"] == [
+            {"role": "system", "content": "Be fun."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hi 🎉"},
+            {"role": "user", "content": "Why 0?"},
+        ]
+        assert server.bodies[6]["messages"] == [{"role": "user", "content": "Why 0?"}], "the target has its own prompt"
+
+
+def test_the_demonstration_reaches_the_server(tmp_path: Path) -> None:
+    with serve(fine) as server:
+        respond(config(server, demonstrate=True), ASKED, tmp_path / "o", SilentReporter())
+        roles = [message["role"] for message in server.bodies[0]["messages"]]
+        assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant", "user"]
+        assert len(server.bodies[6]["messages"]) == 1
+
+
+def test_a_failing_server_keeps_what_it_answered(tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    up = False
+
+    def script(question: str, _: int) -> Answer:
+        return fine(question, 0) if up or question in QUESTIONS[:4] else Answer(status=500, body={"error": "down"})
+
+    with serve(script) as server:
+        with pytest.raises(EndpointError, match=r"'Why 4\?'.*HTTP 500"):
+            respond(config(server), ASKED, out, SilentReporter())
+        assert not out.exists()
+        up = True
+        server.bodies.clear()
+        reporter = SilentReporter()
+        respond(config(server), ASKED, out, reporter)
+        asked = [(body["model"], body["messages"][-1]["content"]) for body in server.bodies]
+    assert asked == [("pi-1", "Why 4?"), ("pi-1", "Why 5?"), *(("llama-3", question) for question in QUESTIONS)]
+    assert reporter.notes[0] == "pi: 6 answers, 2 of them asked now"
+
+
+@pytest.mark.parametrize(
+    ("change", "asked_again"),
+    [
+        ({"system_prompt": "Be brief."}, 6),
+        ({"sampling": {"seed": 9}}, 6),
+        ({"sampling": {"max_tokens": 9}}, 6),
+        ({"model": "pi-2"}, 6),
+        ({"name": "him"}, 0),
+        ({"concurrency": 4, "timeout": 9, "max_retries": 1}, 0),
+    ],
+)
+def test_a_setting_that_flips_back_and_forth(tmp_path: Path, change: dict[str, object], asked_again: int) -> None:
+    out = tmp_path / "o.jsonl"
+    with serve(fine) as server:
+        for settings, expected in (({}, 12), (change, asked_again), ({}, 0), (change, 0)):
+            server.bodies.clear()
+            respond(config(server, **settings), ASKED, out, SilentReporter())
+            assert len(server.bodies) == expected
+    assert len(out.read_text().splitlines()) == 12
+
+
+def test_more_questions_ask_only_the_new_ones(tmp_path: Path) -> None:
+    with serve(fine) as server:
+        respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
+        more = with_split(Elicitation(questions=(*QUESTIONS, "And now?")))
+        server.bodies.clear()
+        respond(config(server), more, tmp_path / "o.jsonl", SilentReporter())
+        assert [body["messages"][-1]["content"] for body in server.bodies] == ["And now?"] * 2
+
+
+def test_a_recorded_file_that_changed(tmp_path: Path) -> None:
+    file = tmp_path / "pi.json"
+    recorded = {"kind": "recorded", "file": file}
+    write_json(file, {question: {"pi_response": "old"} for question in QUESTIONS})
+    with serve(fine) as server:
+        respond(config(server, **recorded), ASKED, tmp_path / "o.jsonl", SilentReporter())
+        write_json(file, {question: {"pi_response": "new"} for question in QUESTIONS})
+        responses = respond(config(server, **recorded), ASKED, tmp_path / "o.jsonl", SilentReporter())
+        assert len(server.bodies) == 6, "the target was asked again"
+    assert {response.text for response in responses if response.role == "source"} == {"new"}
+
+
+def test_counts_what_is_cut_and_empty(tmp_path: Path) -> None:
+    def script(question: str, _: int) -> Answer:
+        return Answer(body=said("" if question == QUESTIONS[0] else "text", "length"))
+
+    reporter = SilentReporter()
+    with serve(script) as server:
+        respond(config(server), ASKED, tmp_path / "o.jsonl", reporter)
+    assert reporter.notes[0] == "pi: 6 answers, 6 of them asked now, 6 cut at 256 tokens, 1 empty"
+
+
+def test_a_place_that_cannot_be_written_asks_nothing(tmp_path: Path) -> None:
+    with serve(fine) as server:
+        with pytest.raises(StorageError, match="it is a folder"):
+            respond(config(server), ASKED, tmp_path, SilentReporter())
+        assert server.bodies == []
+
+
+def test_a_journal_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "o.journal.jsonl").write_text('{"key": "1", "layer": 3}\n')
+    with serve(fine) as server:
+        with pytest.raises(RecordError, match=r"o\.journal\.jsonl, key '1'.*'text' is missing.*delete the file"):
+            respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
+        assert server.bodies == []
