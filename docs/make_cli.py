@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the program's own --help: ``uv run python docs/make_cli.py``. The tests check that it is true."""
+"""Write docs/cli.md from the program's own --help: ``uv run python docs/make_cli.py``. A test checks that it is true."""
 
 import os
 import re
@@ -17,10 +17,8 @@ def main() -> None:
 
 def page() -> str:
     """The page as it should be."""
-    parts = ["# Command line\n\nMade by `uv run python docs/make_cli.py`.\n"]
-    for verb in VERBS:
-        parts.append(f"## `{f'steer-llama {verb}'.strip()}`\n\n```\n{help_of(verb)}\n```\n")
-    return "\n".join(parts)
+    verbs = [f"## `{f'steer-llama {verb}'.strip()}`\n\n```\n{help_of(verb)}\n```\n" for verb in VERBS]
+    return "\n".join(["# Command line\n\nMade by `uv run python docs/make_cli.py`.\n", *verbs])
 
 
 def help_of(verb: str) -> str:

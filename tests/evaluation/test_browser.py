@@ -10,10 +10,10 @@ from steer_llama.evaluation.page import render_report
 from tests.evaluation.test_page import EVIDENCE, confirmed, verdict_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=10000 --dump-dom"
-).split()
+QUIET = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=10000", "--dump-dom"),
+]
 
 
 @pytest.mark.slow

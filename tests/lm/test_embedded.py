@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from steer_llama.errors import ModelError, StorageError
 from steer_llama.lm import embedded, gguf

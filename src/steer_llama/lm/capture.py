@@ -89,8 +89,5 @@ def reading(model: LanguageModel, read: Callable[[int, Tensor], None]) -> Iterat
 def run_blocks(model: LanguageModel, ids_BT: Tensor, attention_BT: Tensor | None = None) -> Tensor:
     """Run the model up to its final norm, without the vocabulary projection; the normed output (B, T, D)."""
     attention = torch.ones_like(ids_BT) if attention_BT is None else attention_BT
-    base = model.hf.get_decoder()
-    if base is model.hf:  # Llama 4 calls its causal-LM object its decoder
-        base = model.hf.model
-    output: Tensor = base(input_ids=ids_BT, attention_mask=attention, use_cache=False).last_hidden_state
+    output: Tensor = model.decoder(input_ids=ids_BT, attention_mask=attention, use_cache=False).last_hidden_state
     return output

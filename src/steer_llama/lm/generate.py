@@ -19,6 +19,7 @@ from transformers import (
 
 from steer_llama.config import Sampling
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.prefix import prefix_cache, shared_prefix
 from steer_llama.lm.steer import Steering, steering
 from steer_llama.lm.tokens import check_context
 
@@ -63,13 +64,18 @@ def generate(
 
 
 def _generate_batch(model: LanguageModel, rows: Sequence[Row], sampling: Sampling) -> list[Generation]:
-    ids_BT, attention_BT = pad_left([row.prompt_ids for row in rows], model.pad_id)
+    prompts = [row.prompt_ids for row in rows]
+    # A steered row's keys and values are its own: they must never serve another row.
+    shared = 0 if any(row.steering for row in rows) else shared_prefix(model, prompts)
+    ids_BT, attention_BT = pad_left(prompts, model.pad_id, shared)
     stops = _stop_tokens(model)
     prompt_length = ids_BT.shape[1]
     with torch.inference_mode(), steering(model, [row.steering for row in rows]):
+        cache = prefix_cache(model, prompts[0][:shared], len(rows)) if shared else None
         out_BT = model.hf.generate(
             input_ids=ids_BT.to(model.device),
             attention_mask=attention_BT.to(model.device),
+            past_key_values=cache,
             do_sample=False,  # the noise of `_SeededNoise` makes the greedy choice a sample
             max_new_tokens=sampling.max_tokens,
             pad_token_id=model.pad_id,
@@ -95,11 +101,17 @@ def _stop_tokens(model: LanguageModel) -> set[int]:
     return {int(stop) for stop in [*stops, model.tokenizer.eos_token_id] if stop is not None}
 
 
-def pad_left(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask (B, T), padded on the left so that every answer begins at the same place."""
+def pad_left(sequences: Sequence[Sequence[int]], pad: int, shared: int = 0) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask (B, T), padded on the left so that every answer begins at the same place.
+
+    The padding comes after the first ``shared`` tokens, which all sequences have in common.
+    """
     longest = max(len(sequence) for sequence in sequences)
-    ids = [[pad] * (longest - len(sequence)) + list(sequence) for sequence in sequences]
-    attention = [[0] * (longest - len(sequence)) + [1] * len(sequence) for sequence in sequences]
+    ids, attention = [], []
+    for sequence in sequences:
+        gap, tail = longest - len(sequence), len(sequence) - shared
+        ids.append([*sequence[:shared], *[pad] * gap, *sequence[shared:]])
+        attention.append([1] * shared + [0] * gap + [1] * tail)
     return torch.tensor(ids), torch.tensor(attention)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -72,11 +72,11 @@ def _no_bars() -> Iterator[None]:
         original(self, *args, **{**kwargs, "disable": True})
 
     transformers_logging.disable_progress_bar()
-    tqdm.__init__ = silent
+    tqdm.__init__ = silent  # type: ignore[method-assign]
     try:
         yield
     finally:
-        tqdm.__init__ = original
+        tqdm.__init__ = original  # type: ignore[method-assign]
         if shown:
             transformers_logging.enable_progress_bar()
 

@@ -38,6 +38,13 @@ class LanguageModel:
         return decoder_blocks(self.hf)
 
     @property
+    def decoder(self) -> Any:
+        """The model without its vocabulary projection."""
+        decoder = self.hf.get_decoder()
+        # Llama 4 calls its causal-LM object its decoder.
+        return self.hf.model if decoder is self.hf else decoder
+
+    @property
     def n_layers(self) -> int:
         """Number of decoder blocks."""
         return len(self.blocks)
@@ -83,7 +90,7 @@ def load_model(settings: ModelSettings, reporter: Reporter) -> LanguageModel:
     Raises:
         ModelError: nothing loadable is there, or the device is not.
     """
-    device = _device(settings.device)
+    device = _device(settings.device, settings.n_devices)
     dtype, reason = _dtype(settings.dtype, device)
     return _load(settings.where, device, dtype, reason, settings.n_devices, _Quiet(reporter))
 
@@ -106,7 +113,9 @@ def _load(
     where: str, device: str, dtype: torch.dtype | str, reason: str, n_devices: int, quiet: _Quiet
 ) -> LanguageModel:
     name, path = _resolve(where, quiet.reporter)
-    how: dict[str, Any] = {"dtype": dtype, "device_map": "auto" if n_devices > 1 else {"": device}}
+    how: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
+    if n_devices > 1:
+        how |= {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in range(n_devices)}}
     part = ""
     try:
         if isinstance(path, Path) and path.is_file():
@@ -148,7 +157,9 @@ def _resolve(where: str, reporter: Reporter) -> tuple[str, Path | str]:
     return where, where
 
 
-def _device(wanted: str) -> str:
+def _device(wanted: str, n_devices: int) -> str:
+    if n_devices > max(1, torch.cuda.device_count()):
+        raise ModelError(f"n_devices {n_devices}: there are {torch.cuda.device_count()} usable CUDA GPUs here.")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -5,13 +5,13 @@ A source that is shown by a system prompt and example turns has hundreds of toke
 Shapes: B batch, T tokens, P tokens of the prefix.
 """
 
-import os
 from collections.abc import Sequence
 
 import torch
 from transformers import Cache, DynamicCache
 
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.tokens import divergence_index
 
 MIN_TOKENS = 32
 """A shorter prefix is not worth a forward pass of its own."""
@@ -28,7 +28,9 @@ def shared_prefix(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> int
     kinds = getattr(model.text_config, "layer_types", None) or []
     if any(kind != "full_attention" for kind in kinds) or getattr(model.text_config, "sliding_window", None):
         return 0
-    common = len(os.path.commonprefix([list(prompt) for prompt in prompts]))
+    # The first and the last in order are the two that differ soonest.
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
+    common = divergence_index(first, last)
     common = min(common, min(map(len, prompts)) - 1)
     return common if common >= MIN_TOKENS else 0
 
@@ -37,8 +39,6 @@ def prefix_cache(model: LanguageModel, prefix: Sequence[int], rows: int) -> Cach
     """Keys and values of ``prefix`` for every row of a batch. Must be made, and used, without steering."""
     ids_1P = torch.tensor([list(prefix)], device=model.device)
     cache = DynamicCache(config=model.hf.config)
-    model.hf.get_decoder()(
-        input_ids=ids_1P, attention_mask=torch.ones_like(ids_1P), past_key_values=cache, use_cache=True
-    )
+    model.decoder(input_ids=ids_1P, attention_mask=torch.ones_like(ids_1P), past_key_values=cache, use_cache=True)
     cache.batch_repeat_interleave(rows)
     return cache

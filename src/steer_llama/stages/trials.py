@@ -4,6 +4,7 @@ Shapes: D width.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +12,13 @@ import torch
 
 from steer_llama.chat import Journal, build_messages, question_seed
 from steer_llama.config import Sampling
+from steer_llama.errors import ModelError
 from steer_llama.files import digest_json
 from steer_llama.lm.generate import Generation, Row, generate
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.score import answer_nll
 from steer_llama.lm.steer import Steering
-from steer_llama.lm.tokens import encode_answer, encode_prompt
+from steer_llama.lm.tokens import AnswerTokens, encode_answer, encode_prompt
 from steer_llama.progress import Reporter
 from steer_llama.records import Demonstration, Message, Response, SplitName, Trial, as_json
 from steer_llama.style import Metric, distinct_n, measure
@@ -124,7 +126,7 @@ class Laboratory:
             for index, (job, key, answer) in enumerate(batch)
         ]
 
-    def _trial(self, *, text: str, nats: tuple[float, int], **facts: object) -> Trial:
+    def _trial(self, *, text: str, nats: tuple[float | None, int], **facts: object) -> Trial:
         return Trial.model_validate(
             {
                 **facts,
@@ -138,14 +140,19 @@ class Laboratory:
             }
         )
 
-    def _nats(self, answers: Sequence[tuple[str, str]]) -> dict[int, tuple[float, int]]:
-        """Nats and tokens of each answer under the unsteered target with its own prompt."""
-        encoded = [
-            encode_answer(self._model.tokenizer, self._messages(None, question), text) for question, text in answers
-        ]
-        scored: dict[int, tuple[float, int]] = {}
-        for batch in answer_nll(self._model, encoded, self._batch_size):
-            scored.update({index: (nats, tokens) for index, nats, tokens in batch})
+    def _nats(self, answers: Sequence[tuple[str, str]]) -> dict[int, tuple[float | None, int]]:
+        """Nats and tokens of each answer under the unsteered target with its own prompt.
+
+        Unscored (``None``) where the chat template does not show the answer as it is (some cut at a "</think>").
+        """
+        encoded: dict[int, AnswerTokens] = {}
+        for index, (question, text) in enumerate(answers):
+            with suppress(ModelError):
+                encoded[index] = encode_answer(self._model.tokenizer, self._messages(None, question), text)
+        scored: dict[int, tuple[float | None, int]] = dict.fromkeys(range(len(answers)), (None, 0))
+        places = list(encoded)
+        for batch in answer_nll(self._model, list(encoded.values()), self._batch_size):
+            scored.update({places[index]: (nats, tokens) for index, nats, tokens in batch})
         return scored
 
     def _row(self, job: Job) -> Row:

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from steer_llama.config import Sampling
+from steer_llama.lm import generate as generating
+from steer_llama.lm.generate import Row, generate, pad_left
+from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.prefix import MIN_TOKENS, shared_prefix
+from steer_llama.lm.steer import Steering
+
+PREFIX = tuple(range(5, 5 + MIN_TOKENS))
+PROMPTS = [(*PREFIX, 70), (*PREFIX, 71, 72, 73, 74), (*PREFIX, 71, 75)]
+SAMPLING = Sampling(temperature=0.7, repetition_penalty=1.1, max_tokens=12)
+
+
+def written(model: LanguageModel, rows: list[Row]) -> list[str]:
+    (batch,) = generate(model, rows, SAMPLING, batch_size=8)
+    return [answer.text for _, answer in sorted(batch, key=lambda item: item[0])]
+
+
+def test_a_shared_prefix_changes_no_answer(tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Row(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
+    calls: list[int] = []
+    real = generating.prefix_cache
+
+    def counted(model: LanguageModel, prefix: tuple[int, ...], count: int) -> object:
+        calls.append(count)
+        return real(model, prefix, count)
+
+    monkeypatch.setattr(generating, "prefix_cache", counted)
+    shared = written(tiny_llama, rows)
+    assert calls == [3], "the prefix was computed once, for all three"
+    monkeypatch.setattr(generating, "shared_prefix", lambda *_: 0)
+    assert shared == written(tiny_llama, rows)
+    assert calls == [3]
+
+
+def test_how_much_is_shared(tiny_llama: LanguageModel) -> None:
+    assert shared_prefix(tiny_llama, PROMPTS) == MIN_TOKENS
+    assert shared_prefix(tiny_llama, PROMPTS[:1]) == 0, "one row has nobody to share with"
+    assert shared_prefix(tiny_llama, [PREFIX, PREFIX]) == 0, "a token must be left, and the rest is too short"
+    assert shared_prefix(tiny_llama, [(*PREFIX, 9), (*PREFIX, 9)]) == MIN_TOKENS
+    assert shared_prefix(tiny_llama, [PREFIX[1:], *PROMPTS]) == 0
+
+
+def test_steered_rows_share_nothing(tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> object:
+        raise AssertionError("a steered batch must not share its prefix")
+
+    monkeypatch.setattr(generating, "prefix_cache", never)
+    steered = Steering(1, torch.ones(tiny_llama.width))
+    assert len(written(tiny_llama, [Row(PROMPTS[0], 0), Row(PROMPTS[1], 1, steered)])) == 2
+
+
+def test_padding_comes_after_what_is_shared() -> None:
+    ids, attention = pad_left([(1, 2, 3), (1, 2, 4, 5, 6)], 0, shared=2)
+    assert ids.tolist() == [[1, 2, 0, 0, 3], [1, 2, 4, 5, 6]]
+    assert attention.tolist() == [[1, 1, 0, 0, 1], [1, 1, 1, 1, 1]]
