@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the program's own --help: ``uv run python docs/make_cli.py``. A test checks that it is true."""
+"""Write docs/cli.md from the program's --help: ``uv run python docs/make_cli.py``; a test checks that it is true."""
 
 import os
 import re

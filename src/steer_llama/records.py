@@ -267,6 +267,8 @@ class TestArm(Record):
     """Share minus the unsteered target's on the same questions (paired)."""
     lift_trait: Interval | None = None
     """Trait score minus the unsteered target's on the same questions (paired)."""
+    coherence_interval: Interval | None = None
+    """Coherence score, with its interval."""
 
 
 class Verdict(Record):

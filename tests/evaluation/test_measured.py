@@ -3,7 +3,7 @@ import math
 import pytest
 
 from steer_llama.errors import InputError
-from steer_llama.evaluation import Level, coherence, level_of, measure, norm_of
+from steer_llama.evaluation import Level, coherence, coherence_interval, level_of, measure, norm_of
 from steer_llama.records import Measured, Trial
 from tests.evaluation.trials import trial, trials
 
@@ -86,3 +86,15 @@ def test_share_words_and_profile() -> None:
 def test_no_answers_are_an_error_that_says_so() -> None:
     with pytest.raises(InputError, match="no answers"):
         measure([], norm=NORM, resamples=10, seed=0)
+
+
+def test_the_interval_of_coherence_draws_questions_with_everybodys_answers() -> None:
+    plain = trials("unsteered", [0] * 12, nats=1.0)
+    same = coherence_interval(plain, plain, [], resamples=100, seed=0)
+    assert same is not None
+    assert (same.mean, same.low, same.high, same.n) == (100.0, 100.0, 100.0, 12)
+    worse = [trial("steered", 50, question=f"q{n}", nats=1.0 + n / 10) for n in range(12)]
+    interval = coherence_interval(worse, plain, [], resamples=500, seed=0)
+    assert interval is not None
+    assert interval.low < interval.mean == pytest.approx(100 * math.exp(-0.55)) < interval.high
+    assert coherence_interval([trial(nll=None, tokens=0)], plain, [], resamples=10, seed=0) is None

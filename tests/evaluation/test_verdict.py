@@ -106,7 +106,7 @@ def test_no_random_directions_tried() -> None:
 def test_no_incoherent_on_test() -> None:
     verdict = judged(PLAIN, on_test("steered", HIGH, nats=2.0), RANDOM)
     assert verdict.decision == "no"
-    assert "coherence on the test questions is 37, below the minimum of 60" in verdict.sentence
+    assert "coherence on the test questions is 37 (95% interval 37 to 37), below the minimum of 60" in verdict.sentence
 
 
 def test_no_too_few_questions() -> None:

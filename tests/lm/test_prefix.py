@@ -3,10 +3,14 @@ import torch
 
 from steer_llama.config import Sampling
 from steer_llama.lm import generate as generating
+from steer_llama.lm import prefix, score
 from steer_llama.lm.generate import Row, generate, pad_left
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.prefix import MIN_TOKENS, shared_prefix
+from steer_llama.lm.score import answer_nll
 from steer_llama.lm.steer import Steering
+from steer_llama.lm.tokens import encode_answer
+from steer_llama.records import Message
 
 PREFIX = tuple(range(5, 5 + MIN_TOKENS))
 PROMPTS = [(*PREFIX, 70), (*PREFIX, 71, 72, 73, 74), (*PREFIX, 71, 75)]
@@ -21,11 +25,11 @@ def written(model: LanguageModel, rows: list[Row]) -> list[str]:
 def test_a_shared_prefix_changes_no_answer(tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [Row(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
     calls: list[int] = []
-    real = generating.prefix_cache
+    real = prefix.prefix_cache
 
-    def counted(model: LanguageModel, prefix: tuple[int, ...], count: int) -> object:
+    def counted(model: LanguageModel, shared_ids: tuple[int, ...], count: int) -> object:
         calls.append(count)
-        return real(model, prefix, count)
+        return real(model, shared_ids, count)
 
     monkeypatch.setattr(generating, "prefix_cache", counted)
     shared = written(tiny_llama, rows)
@@ -56,3 +60,21 @@ def test_padding_comes_after_what_is_shared() -> None:
     ids, attention = pad_left([(1, 2, 3), (1, 2, 4, 5, 6)], 0, shared=2)
     assert ids.tolist() == [[1, 2, 0, 0, 3], [1, 2, 4, 5, 6]]
     assert attention.tolist() == [[1, 1, 0, 0, 1], [1, 1, 1, 1, 1]]
+
+
+def test_nll_is_the_same_with_and_without_a_shared_prefix(
+    tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = Message(role="system", content="a long system prompt " * 8)
+    answers = [
+        encode_answer(tiny_llama.tokenizer, [long, Message(role="user", content=question)], answer)
+        for question, answer in (("hello", "one two"), ("hello there you", "three"), ("hi", "four five six 🎉"))
+    ]
+
+    def nats() -> list[float]:
+        return [value for batch in answer_nll(tiny_llama, answers, 8) for _, value, _ in sorted(batch)]
+
+    assert shared_prefix(tiny_llama, [answer.ids[: answer.response_start] for answer in answers]) >= MIN_TOKENS
+    shared = nats()
+    monkeypatch.setattr(score, "shared_prefix", lambda *_: 0)
+    assert shared == pytest.approx(nats(), rel=1e-5)

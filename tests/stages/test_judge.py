@@ -116,7 +116,7 @@ def test_the_metric(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no metric 'smell'"):
         metric_of(config(judge={"metric": "smell"}))
     write_json(tmp_path / "rude.json", {"name": "Rude", "trait_instruction": "x"})
-    with pytest.raises(ConfigError, match=r"'rude' names no measured feature.* Set judge\.metric to one of emoji"):
+    with pytest.raises(ConfigError, match=r"'Rude' names no measured feature: set judge\.metric to one of emoji"):
         metric_of(config(trait=str(tmp_path / "rude.json")))
 
 

@@ -36,13 +36,12 @@ def run_and_show(config: Config, out: Path) -> None:
 def _arms_table(verdict: Verdict) -> Table:
     title = Text(f"{verdict.trait}, on questions that nothing was chosen on", style="bold")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("answers of")
+    table.add_column("answers of", overflow="fold")
     table.add_column(f"with {verdict.metric}", justify="right")
-    table.add_column("lift, points", justify="right")
+    table.add_column("lift, points", justify="right", no_wrap=True)
     table.add_column("trait score", justify="right")
     table.add_column("coherence", justify="right")
-    table.add_column("perplexity", justify="right")
-    table.add_column("distinct-2", justify="right")
+    table.add_column("perplexity", justify="right", no_wrap=True)
     for arm in verdict.arms:
         measured = arm.measured
         table.add_row(
@@ -52,7 +51,6 @@ def _arms_table(verdict: Verdict) -> Table:
             _interval(measured.trait, 1, ""),
             _number(measured.coherence, 0),
             _number(measured.perplexity, 1),
-            _number(measured.distinct_2, 2),
             style="bold" if arm.arm == "steered" else "",
         )
     return table

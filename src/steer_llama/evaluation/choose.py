@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from steer_llama.errors import InputError
-from steer_llama.evaluation.measured import measure, norm_of
+from steer_llama.evaluation.coherence import norm_of
+from steer_llama.evaluation.measured import measure
 from steer_llama.records import Condition, Measured, Trial
 
 Wanted = Literal["more", "less"]

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from steer_llama.evaluation.choose import Choice, Wanted, choose_winner, sign
+from steer_llama.evaluation.coherence import coherence_interval, level_of, norm_of
 from steer_llama.evaluation.intervals import paired_difference_interval
-from steer_llama.evaluation.measured import by_question, level_of, measure, norm_of, shown_in, trait_of
+from steer_llama.evaluation.measured import by_question, measure, shown_in, trait_of
 from steer_llama.evaluation.wording import Confirmation, points, say
 from steer_llama.records import Condition, Interval, TestArm, Trial, Verdict
 
@@ -88,7 +89,7 @@ def _objections(choice: Choice, seen: Confirmation, min_coherence: float) -> lis
     if steered is None or steered.lift_trait is None:
         return ["the winner of the dev questions has not been tried on the test questions"]
     objections = []
-    lift, over_random, coherence = steered.lift_trait, seen.over_random, steered.measured.coherence
+    lift, over_random, coherence = steered.lift_trait, seen.over_random, steered.coherence_interval
     if lift.n < MIN_QUESTIONS:
         objections.append(f"{lift.n} scored test questions are too few to tell (at least {MIN_QUESTIONS})")
     elif not _beyond(lift, seen.wanted):
@@ -102,8 +103,11 @@ def _objections(choice: Choice, seen: Confirmation, min_coherence: float) -> lis
         )
     if coherence is None:
         objections.append("the coherence of the steered answers could not be measured")
-    elif coherence < min_coherence:
-        objections.append(f"coherence on the test questions is {coherence:.0f}, below the minimum of {min_coherence:g}")
+    elif coherence.high < min_coherence:
+        objections.append(
+            f"coherence on the test questions is {coherence.mean:.0f} (95% interval {coherence.low:.0f} to "
+            f"{coherence.high:.0f}), below the minimum of {min_coherence:g}"
+        )
     return objections
 
 
@@ -164,6 +168,7 @@ def _arm(name: str, label: str, answers: dict[str, list[Trial]], resamples: int,
         measured=measured,
         lift_share=share if share.n else None,
         lift_trait=_trait_difference(own, plain, resamples, seed),
+        coherence_interval=coherence_interval(own, plain, answers["source"], resamples=resamples, seed=seed),
     )
 
 

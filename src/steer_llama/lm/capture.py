@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from steer_llama.lm.layers import residual_of
 from steer_llama.lm.load import LanguageModel
@@ -86,8 +87,15 @@ def reading(model: LanguageModel, read: Callable[[int, Tensor], None]) -> Iterat
             handle.remove()
 
 
-def run_blocks(model: LanguageModel, ids_BT: Tensor, attention_BT: Tensor | None = None) -> Tensor:
-    """Run the model up to its final norm, without the vocabulary projection; the normed output (B, T, D)."""
+def run_blocks(
+    model: LanguageModel, ids_BT: Tensor, attention_BT: Tensor | None = None, cache: Cache | None = None
+) -> Tensor:
+    """Run the model up to its final norm, without the vocabulary projection; the normed output (B, T, D).
+
+    With ``cache``, ``ids_BT`` go on after what it holds, and ``attention_BT`` covers both.
+    """
     attention = torch.ones_like(ids_BT) if attention_BT is None else attention_BT
-    output: Tensor = model.decoder(input_ids=ids_BT, attention_mask=attention, use_cache=False).last_hidden_state
+    output: Tensor = model.decoder(
+        input_ids=ids_BT, attention_mask=attention, past_key_values=cache, use_cache=cache is not None
+    ).last_hidden_state
     return output

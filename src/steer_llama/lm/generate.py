@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
@@ -135,10 +136,14 @@ class _SeededNoise(LogitsProcessor):
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        # numpy's: torch's own generators take three times as long for a vocabulary of 50,000.
+        self._generators = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        uniform_BV = torch.stack([torch.rand(scores.shape[1], generator=g) for g in self._generators])
-        noise_BV = -torch.log(-torch.log(uniform_BV.clamp_(1e-20, 1 - 1e-7)))
-        noisy: Tensor = scores.float() + noise_BV.to(scores.device)
+        uniform_BV = np.empty(scores.shape, dtype=np.float32)
+        for row, generator in zip(uniform_BV, self._generators, strict=True):
+            generator.random(out=row, dtype=np.float32)
+        # Never 0 or 1, whose noise would be infinite.
+        noise_BV = torch.from_numpy(uniform_BV).clamp_(1e-20, 1 - 1e-7).log_().neg_().log_()
+        noisy: Tensor = scores.float() - noise_BV.to(scores.device)
         return noisy

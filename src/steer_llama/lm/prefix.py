@@ -13,7 +13,7 @@ from transformers import Cache, DynamicCache
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.tokens import divergence_index
 
-MIN_TOKENS = 32
+MIN_TOKENS = 16
 """A shorter prefix is not worth a forward pass of its own."""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steer_llama.lm.capture import run_blocks
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.prefix import prefix_cache, shared_prefix
 from steer_llama.lm.tokens import AnswerTokens
 
 
@@ -32,16 +33,19 @@ def _length(answer: AnswerTokens) -> int:
 
 
 def _batch_nll(model: LanguageModel, answers: Sequence[AnswerTokens]) -> list[float]:
+    shared = shared_prefix(model, [answer.ids[: answer.response_start] for answer in answers])
     ids_BT, attention_BT = pad_right([answer.ids for answer in answers], model.pad_id)
     with torch.inference_mode():
-        hidden_BTD = run_blocks(model, ids_BT.to(model.device), attention_BT.to(model.device))
+        cache = prefix_cache(model, answers[0].ids[:shared], len(answers)) if shared else None
+        hidden_BTD = run_blocks(model, ids_BT[:, shared:].to(model.device), attention_BT.to(model.device), cache)
         result = []
         for row, answer in enumerate(answers):
             start, stop = answer.response_start, len(answer.ids)
+            place = slice(start - 1 - shared, stop - 1 - shared)
             if stop == start:
                 result.append(0.0)
                 continue
-            logits_SV = model.hf.get_output_embeddings()(hidden_BTD[row, start - 1 : stop - 1]).float()
+            logits_SV = model.hf.get_output_embeddings()(hidden_BTD[row, place]).float()
             logits_SV = _scaled(model, logits_SV)
             expected_S = torch.tensor(answer.ids[start:stop], device=logits_SV.device)
             result.append(float(torch.nn.functional.cross_entropy(logits_SV, expected_S, reduction="sum")))
