@@ -96,5 +96,6 @@ def test_the_interval_of_coherence_draws_questions_with_everybodys_answers() -> 
     worse = [trial("steered", 50, question=f"q{n}", nats=1.0 + n / 10) for n in range(12)]
     interval = coherence_interval(worse, plain, [], resamples=500, seed=0)
     assert interval is not None
-    assert interval.low < interval.mean == pytest.approx(100 * math.exp(-0.55)) < interval.high
+    assert interval.mean == pytest.approx(100 * math.exp(-0.55))
+    assert interval.low < interval.mean < interval.high
     assert coherence_interval([trial(nll=None, tokens=0)], plain, [], resamples=10, seed=0) is None
