@@ -289,6 +289,8 @@ class Verdict(Record):
     """How the winner was chosen, in a sentence."""
     min_coherence: float
     """Coherence score (0–100) that a winner has to reach."""
+    sampling: dict[str, float] = {}
+    """How the answers were drawn: ``temperature``, ``top_p``, ``repetition_penalty``. It holds under this sampling."""
     arms: tuple[TestArm, ...]
     over_random: Interval | None
     """Trait score of the steered minus the mean over the random directions on the same questions (paired)."""

@@ -20,9 +20,15 @@ def generate(
         typer.Option(help="‖added‖ over the mean residual norm; negative turns it round; default: the recommendation."),
     ] = None,
     system_prompt: Annotated[str, typer.Option(help="Before the question.")] = "",
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Nucleus sampling; 1 is off.")] = 1.0,
-    repetition_penalty: Annotated[float, typer.Option(help="Over the answer's tokens; 1 is off.")] = 1.0,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 is greedy; default: the recommendation's, or 0.7.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Nucleus sampling, 1 is off; default: the recommendation's, or 1.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Over the answer's tokens, 1 is off; default: the recommendation's, or 1.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Per answer.")] = 128,
     seed: Annotated[int, typer.Option(help="Same seed, same answer.")] = 0,
     device: Device = "auto",
@@ -36,18 +42,14 @@ def generate(
     from steer_llama.stages.generate import generate as write
     from steer_llama.vectors import read_vector
 
+    loaded = read_vector(vector)
+    given = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
+    chosen = {key: value for key, value in given.items() if value is not None}
     answers = write(
-        read_vector(vector),
+        loaded,
         settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
         prompts,
-        settings(
-            Sampling,
-            temperature=temperature,
-            top_p=top_p,
-            repetition_penalty=repetition_penalty,
-            max_tokens=max_tokens,
-            seed=seed,
-        ),
+        settings(Sampling, **(loaded.recommended_sampling | chosen), max_tokens=max_tokens, seed=seed),
         ConsoleReporter(),
         layer=layer,
         strength=strength,

@@ -49,7 +49,12 @@ def recommended(vector: SteeringVector, verdict: Verdict) -> SteeringVector:
     winner = verdict.winner
     evidence = {
         **vector.evidence,
-        "verdict": {"decision": verdict.decision, "sentence": verdict.sentence, "wanted": verdict.wanted},
+        "verdict": {
+            "decision": verdict.decision,
+            "sentence": verdict.sentence,
+            "wanted": verdict.wanted,
+            "sampling": verdict.sampling,
+        },
         "test": [as_json(arm) for arm in verdict.arms],
     }
     return replace(

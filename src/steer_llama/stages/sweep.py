@@ -28,6 +28,8 @@ from steer_llama.stages.trials import Job, Laboratory, Setup
 from steer_llama.style import Metric
 from steer_llama.vectors import SteeringVector, read_vector
 
+HOW_DRAWN = ("temperature", "top_p", "repetition_penalty")
+
 
 @dataclass(frozen=True)
 class Question:
@@ -116,6 +118,8 @@ def sweep(
         bootstrap=settings.bootstrap,
         seed=settings.seed,
     )
+    drawn = sampling.model_dump(include=set(HOW_DRAWN))
+    verdict = verdict.model_copy(update={"sampling": drawn})
     write_jsonl(out, [as_json(trial) for trial in trials])
     write_json(verdict_path(out), as_json(verdict))
     reporter.note(verdict.sentence)

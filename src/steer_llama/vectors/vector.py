@@ -59,6 +59,14 @@ class SteeringVector:
             raise VectorError(f"the recommended strength is {self.recommended_strength}; expected a number.")
 
     @property
+    def recommended_sampling(self) -> dict[str, float]:
+        """How answers were drawn when the recommendation was found; empty where there is none."""
+        verdict = self.evidence.get("verdict")
+        sampling = verdict.get("sampling") if isinstance(verdict, dict) else None
+        known = ("temperature", "top_p", "repetition_penalty")
+        return {key: sampling[key] for key in known if key in sampling} if isinstance(sampling, dict) else {}
+
+    @property
     def width(self) -> int:
         """Width of the residual stream."""
         return int(self.directions_LD.shape[1])
