@@ -13,6 +13,9 @@ _BLOCKS = 256
 _SAYS_NOTHING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
 
 
+_MODEL_FILES = (".safetensors", ".bin", ".gguf", ".json", ".jinja", ".model")
+
+
 def fingerprint(path: Path | str, model: Any, tokenizer: Any) -> str:
     """SHA-256 (hex) of the configuration, the chat template and a sample of every weight file.
 
@@ -31,6 +34,19 @@ def fingerprint(path: Path | str, model: Any, tokenizer: Any) -> str:
             _update_with_sample(digest, file)
     else:
         digest.update(str(getattr(model.config, "_commit_hash", None) or path).encode())
+    return digest.hexdigest()
+
+
+def state_of(path: Path) -> str:
+    """SHA-256 (hex) of the files of a model's folder, or of one file, without loading anything.
+
+    Tells weights from others that took their place; `fingerprint` is stricter about what does not matter.
+    """
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(path.iterdir()):
+        if file.is_file() and file.suffix in _MODEL_FILES:
+            digest.update(file.name.encode())
+            _update_with_sample(digest, file)
     return digest.hexdigest()
 
 

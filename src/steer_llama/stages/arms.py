@@ -1,6 +1,5 @@
 """The two arms as something that can be asked: their prompts, their endpoints, their requests."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +14,12 @@ from steer_llama.chat import (
 from steer_llama.config import ArmSettings, Config, ModelSettings, Sampling
 from steer_llama.elicitations import read_trait
 from steer_llama.errors import ConfigError
-from steer_llama.files import digest_file, digest_json
+from steer_llama.files import digest_file
 from steer_llama.lm.endpoint import LocalEndpoint
+from steer_llama.lm.fingerprint import state_of
 from steer_llama.lm.load import load_model
 from steer_llama.progress import Reporter
 from steer_llama.records import ChatRequest, Demonstration
-
-_WEIGHTS_AND_THEIR_LIKE = (".safetensors", ".gguf", ".json", ".jinja", ".model")
-_SAMPLE_BYTES = 1 << 20
 
 
 def prompt_of(arm: ArmSettings, config: Config) -> Demonstration:
@@ -79,19 +76,7 @@ def weights_state(settings: ModelSettings) -> str:
     Small files count whole, large ones by their size and a sample. Empty for what is no path (a hub id, ``smollm2``).
     """
     path = Path(settings.where).expanduser()
-    if not path.exists():
-        return ""
-    parts: list[tuple[str, int, str]] = []
-    for file in [path] if path.is_file() else sorted(path.iterdir()):
-        if file.suffix not in _WEIGHTS_AND_THEIR_LIKE or not file.is_file():
-            continue
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            sample = stream.read(_SAMPLE_BYTES)
-            stream.seek(max(0, size - _SAMPLE_BYTES))
-            sample += stream.read()
-        parts.append((file.name, size, hashlib.sha256(sample).hexdigest()))
-    return digest_json(parts)
+    return state_of(path) if path.exists() else ""
 
 
 def requests_for(arm: ArmSettings, config: Config, questions: Sequence[str]) -> list[ChatRequest]:
