@@ -112,12 +112,12 @@ def _objections(choice: Choice, seen: Confirmation, min_coherence: float) -> lis
 
 
 def _prompt_is_better(seen: Confirmation) -> bool:
-    """Whether a prompt moves the trait further for certain, and is at least as coherent."""
+    """Whether a prompt moves the trait further for certain, and is not clearly less coherent."""
     difference = seen.prompted_over_steered
     if difference is None or not _beyond(difference, seen.wanted):
         return False
-    prompted, steered = seen.arms["prompted"].measured.coherence, seen.arms["steered"].measured.coherence
-    return prompted is not None and steered is not None and prompted >= steered
+    prompted, steered = seen.arms["prompted"].coherence_interval, seen.arms["steered"].measured.coherence
+    return prompted is not None and steered is not None and prompted.high >= steered
 
 
 def _beyond(interval: Interval, wanted: Wanted) -> bool:
