@@ -44,6 +44,31 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_results(path, "pi", "smol").results == [whole, unscored]
 
 
+def test_what_a_judge_says_beside_the_scores(tmp_path: Path) -> None:
+    judged = Result(
+        question="Why?",
+        source_response="A",
+        target_response="B",
+        source_score=80,
+        target_score=20,
+        score_difference=60,
+        source_coherence=99,
+        target_coherence=0,
+        source_score_spread=2.5,
+        target_score_mass=0.5,
+    )
+    path = tmp_path / "results.json"
+    write_results(path, [judged], "pi", "smol")
+    entry = json.loads(path.read_text())["Why?"]
+    assert {key: value for key, value in entry.items() if key.endswith(("coherence", "spread", "mass"))} == {
+        "pi_coherence": 99,
+        "smol_coherence": 0,
+        "pi_score_spread": 2.5,
+        "smol_score_mass": 0.5,
+    }
+    assert read_results(path, "pi", "smol").results == [judged]
+
+
 def test_the_seeds_results(tmp_path: Path) -> None:
     path = entries(tmp_path, {"Why?": {"llama_response": "L", "pi_response": "P", "score_difference": -50}})
     read = read_results(path)

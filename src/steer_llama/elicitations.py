@@ -93,13 +93,18 @@ def split_of(elicitation: Elicitation, where: str = "the elicitation") -> Split:
             "to choose on (dev) and to prove on (test), and 40 for an estimate worth having."
         )
     ranked = sorted(questions, key=lambda question: hashlib.sha256(question.encode()).digest())
-    dev = max(1, round(len(questions) * DEV_SHARE))
-    test = max(1, round(len(questions) * TEST_SHARE))
-    extract = len(questions) - dev - test
+    extract, dev, _ = split_sizes(len(questions))
     parts = (set(ranked[:extract]), set(ranked[extract : extract + dev]), set(ranked[extract + dev :]))
     # In the file's order, so that the split reads like the questions.
     ordered = [tuple(question for question in questions if question in part) for part in parts]
     return Split(extract=ordered[0], dev=ordered[1], test=ordered[2])
+
+
+def split_sizes(questions: int) -> tuple[int, int, int]:
+    """How many of so many questions serve extraction, dev and test."""
+    dev = max(1, round(questions * DEV_SHARE))
+    test = max(1, round(questions * TEST_SHARE))
+    return questions - dev - test, dev, test
 
 
 def _read(path: Path, record: type[_R], what: str) -> _R:

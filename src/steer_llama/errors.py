@@ -4,6 +4,7 @@
 
     SteerLlamaError                 something failed on our side or on a server        exit 1
     ├── EndpointError               a chat endpoint failed for good
+    ├── BudgetError                 the budget does not allow another call
     ├── SteeringInactiveError       a hook that should have steered never ran
     └── InputError                  what was given cannot be used                      exit 2
         ├── ConfigError             the YAML or a flag
@@ -28,6 +29,10 @@ class SteerLlamaError(Exception):
 
 class EndpointError(SteerLlamaError):
     """A chat endpoint failed for good (after the retries, or for a reason that a retry cannot mend)."""
+
+
+class BudgetError(SteerLlamaError):
+    """Another call would exceed the budget; what had arrived is kept."""
 
 
 class SteeringInactiveError(SteerLlamaError):

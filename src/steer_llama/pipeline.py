@@ -4,6 +4,7 @@ from steer_llama.config import Config
 from steer_llama.progress import ConsoleReporter
 from steer_llama.rundir import RunDir
 from steer_llama.stages import elicit, extract, filter, fit, judge, report, respond, sweep
+from steer_llama.stages.access import check_access
 
 STAGES = (
     elicit.STAGE,  # what is asked, split into extract, dev and test questions
@@ -26,6 +27,7 @@ def run(config: Config, rundir: RunDir, reporter: ConsoleReporter) -> None:
     for stage in STAGES:
         stage.settings(config)  # so that a wrong setting of the last stage is told now, not after hours
     with rundir.open():
+        check_access(config, [stage for stage in STAGES if not rundir.is_done(stage.work(config))])
         for stage in STAGES:
             work = stage.work(config)
             if rundir.is_done(work):

@@ -57,6 +57,10 @@ class RunDir:
         """Where the file ``name`` is or will be."""
         return self.root / name
 
+    def journals(self) -> list[Path]:
+        """What chat models have answered so far, in this folder."""
+        return sorted(self.root.glob("*.journal.jsonl"))
+
     @contextmanager
     def open(self) -> Iterator["RunDir"]:
         """Create the folder if needed, take its lock and read its ledger.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from steer_llama.chat import Journal
-from steer_llama.errors import RecordError, StorageError
+from steer_llama.errors import ConflictError, RecordError, StorageError
 
 
 @pytest.fixture
@@ -126,5 +126,15 @@ with Journal(Path(sys.argv[1])) as journal:
 
 @pytest.mark.parametrize("odd", ["/dev/full", "."])
 def test_what_is_no_regular_file_is_refused(odd: str) -> None:
-    with Journal(Path(odd)) as journal, pytest.raises(StorageError, match="regular file"):
+    with pytest.raises(StorageError, match="regular file"), Journal(Path(odd)) as journal:
         journal.append({"key": "a"})
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as first:
+        first.append({"key": "a"})
+        with pytest.raises(ConflictError, match="another steer-llama is writing"), Journal(path):
+            pass
+    with Journal(path) as again:
+        assert [row["key"] for row in again.load()] == ["a"]

@@ -1,13 +1,14 @@
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
-from steer_llama.chat import OpenAICompatibleEndpoint, build_messages
-from steer_llama.config import ArmSettings
+from steer_llama.chat import Budget, OpenAICompatibleEndpoint, build_messages
+from steer_llama.config import ArmSettings, EndpointSettings
 from steer_llama.errors import ConfigError, EndpointError
-from steer_llama.records import ChatReply, ChatRequest
+from steer_llama.records import ChatFailure, ChatReply, ChatRequest
 from tests.chat.server import Answer, ChatServer, Script, said, serve
 
 SOON = {"Retry-After": "0.01"}
@@ -27,29 +28,44 @@ def request(question: str = "Why?", repetition_penalty: float = 1.0) -> ChatRequ
 
 
 def endpoint(
-    server: ChatServer, concurrency: int = 1, timeout: float = 10.0, max_retries: int = 2
+    server: ChatServer,
+    concurrency: int = 1,
+    timeout: float = 10.0,
+    max_retries: int = 2,
+    budget: Budget | None = None,
+    **more: Any,
 ) -> OpenAICompatibleEndpoint:
-    return OpenAICompatibleEndpoint(
-        "pi",
+    settings = EndpointSettings(
         base_url=server.base_url,
         model="Pi-3.1",
-        api_key=KEY,
         concurrency=concurrency,
         timeout=timeout,
         max_retries=max_retries,
+        **more,
     )
+    return OpenAICompatibleEndpoint("pi", settings, KEY, budget)
 
 
 def collect(asked: OpenAICompatibleEndpoint, requests: Sequence[ChatRequest]) -> tuple[list[ChatReply], str]:
-    """The replies, and the text of the error that came after them."""
+    """The replies, and the text of the error (or else the first failure) that came after them."""
     replies: list[ChatReply] = []
+    failures: list[str] = []
     try:
-        replies.extend(asked.answer(requests))
+        for outcome in asked.answer(requests):
+            if isinstance(outcome, ChatReply):
+                replies.append(outcome)
+            else:
+                failures.append(outcome.reason)
+                assert KEY not in outcome.reason
     except EndpointError as error:
         assert KEY not in str(error)
         assert error.__cause__ is None
         return replies, str(error)
-    return replies, ""
+    return replies, "".join(failures[:1])
+
+
+def texts(outcomes: Iterable[ChatReply | ChatFailure]) -> list[str]:
+    return [outcome.text if isinstance(outcome, ChatReply) else outcome.reason for outcome in outcomes]
 
 
 def test_a_reply_and_what_was_sent() -> None:
@@ -86,7 +102,7 @@ def test_requests_are_under_way_together_but_not_more_than_allowed() -> None:
     with serve(lambda question, before: Answer(body=said(question), seconds=0.1)) as server:
         began = time.monotonic()
         replies = list(endpoint(server, concurrency=4).answer([request(str(number)) for number in range(12)]))
-        assert {reply.text for reply in replies} == {str(number) for number in range(12)}
+        assert set(texts(replies)) == {str(number) for number in range(12)}
         assert time.monotonic() - began < 12 * 0.1
         assert server.most_under_way == 4
 
@@ -97,13 +113,13 @@ def test_a_reply_comes_before_slower_ones_are_there() -> None:
 
     with serve(script) as server:
         replies = endpoint(server, concurrency=2).answer([request("slow"), request("fast")])
-        assert [reply.text for reply in replies] == ["fast", "slow"]
+        assert texts(replies) == ["fast", "slow"]
 
 
 def test_many_requests_are_not_started_at_once() -> None:
     with serve(lambda question, before: Answer(body=said(question))) as server:
         replies = endpoint(server, concurrency=2).answer([request(str(number)) for number in range(1000)])
-        assert next(replies).text
+        assert isinstance(next(replies), ChatReply)
         time.sleep(0.2)
         # two that wait to be handed over, two whose replies fill the queue, one that was yielded
         assert len(server.bodies) <= 5
@@ -135,7 +151,7 @@ def test_a_server_that_stays_busy_is_given_up() -> None:
         _, error = collect(endpoint(server, max_retries=2), [request()])
         assert "'Why?'" in error
         assert "HTTP 429: too many" in error
-        assert "concurrency" in error
+        assert "in 3 tries" in error
         assert len(server.bodies) == 3
 
 
@@ -163,27 +179,35 @@ def test_what_a_retry_cannot_mend_fails_at_once(status: int, body: object, says:
         assert len(server.bodies) == 1
 
 
-def test_a_failure_stops_new_requests_and_keeps_the_answers() -> None:
+def test_a_refused_question_does_not_stop_the_others() -> None:
     def script(question: str, before: int) -> Answer:
-        if question == "1":
-            return Answer(400, {"error": {"message": "bad"}}, seconds=0.1)
-        return Answer(body=said(question), seconds=0.3)
+        return Answer(400, {"error": {"message": "bad"}}) if question == "1" else Answer(body=said(question))
 
     with serve(script) as server:
-        replies, error = collect(endpoint(server, concurrency=2), [request(str(number)) for number in range(20)])
-        assert [reply.text for reply in replies] == ["0"]
-        assert "bad" in error
-        assert len(server.bodies) == 2
+        outcomes = list(endpoint(server, concurrency=2).answer([request(str(number)) for number in range(9)]))
+        assert len(server.bodies) == 9
+    (failure,) = [outcome for outcome in outcomes if isinstance(outcome, ChatFailure)]
+    assert (failure.key, failure.permanent) == ("key of 1", True)
+    assert "refused the question '1' (HTTP 400: bad)" in failure.reason
+
+
+@pytest.mark.parametrize(("status", "retries", "calls"), [(400, 2, 3), (500, 1, 6)])
+def test_a_server_that_fails_everybody_is_given_up(status: int, retries: int, calls: int) -> None:
+    with serve(lambda question, before: Answer(status, {}, SOON)) as server:
+        asked = endpoint(server, concurrency=1, max_retries=retries)
+        _, error = collect(asked, [request(str(number)) for number in range(50)])
+        assert "3 requests in a row have failed" in error
+        assert len(server.bodies) == calls
 
 
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (said(None, "content_filter"), "its content is null (finish_reason 'content_filter')"),
+        (said(None, "tool_calls"), "its content is null (finish_reason 'tool_calls')"),
         ({**said("x"), "choices": []}, "the reply has no choices"),
         ({"error": {"message": "upstream is down"}}, "the server said 'upstream is down'"),
         ("<html>Welcome</html>", "not JSON but '<html>Welcome</html>'"),
-        ([1, 2], "the reply has no choices"),
+        ([1, 2], "a JSON list, expected an object with 'choices'"),
     ],
 )
 def test_a_reply_without_an_answer(body: object, says: str) -> None:
@@ -197,19 +221,19 @@ def test_a_reply_without_an_answer(body: object, says: str) -> None:
 
 def test_a_reply_that_is_empty_once() -> None:
     with serve(lambda question, before: Answer(body=said("ok" if before else None))) as server:
-        assert [reply.text for reply in endpoint(server).answer([request()])] == ["ok"]
+        assert texts(endpoint(server).answer([request()])) == ["ok"]
 
 
 def test_an_empty_text_is_an_answer() -> None:
     with serve(lambda question, before: Answer(body=said("", "length"))) as server:
         (reply,) = endpoint(server).answer([request()])
+        assert isinstance(reply, ChatReply)
         assert (reply.text, reply.finish_reason) == ("", "length")
 
 
 def test_half_an_emoji_can_be_written() -> None:
     with serve(lambda question, before: Answer(body=said("so \ud83d"))) as server:
-        (reply,) = endpoint(server).answer([request()])
-        assert reply.text == "so �"
+        assert texts(endpoint(server).answer([request()])) == ["so �"]
 
 
 def test_a_server_that_does_not_answer_in_time() -> None:
@@ -224,7 +248,7 @@ def test_a_server_that_is_not_there() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://user:password@127.0.0.1:{taken.getsockname()[1]}/v1"
-        asked = OpenAICompatibleEndpoint("pi", base_url=url, model="m", api_key=KEY, max_retries=0)
+        asked = OpenAICompatibleEndpoint("pi", EndpointSettings(base_url=url, model="m", max_retries=0), KEY)
         _, error = collect(asked, [request()])
     assert "cannot be reached" in error
     assert "Connection refused" in error
@@ -238,25 +262,27 @@ def arm(base_url: str, **more: object) -> ArmSettings:
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(lambda question, before: Answer(body=said("ok"))) as server:
         monkeypatch.setenv("PI_KEY", f" {KEY}\n")
-        list(OpenAICompatibleEndpoint.from_settings(arm(server.base_url, api_key_env="PI_KEY")).answer([request()]))
+        list(
+            OpenAICompatibleEndpoint.from_settings("pi", arm(server.base_url, api_key_env="PI_KEY")).answer([request()])
+        )
         monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-elses")
-        list(OpenAICompatibleEndpoint.from_settings(arm(server.base_url)).answer([request()]))
+        list(OpenAICompatibleEndpoint.from_settings("pi", arm(server.base_url)).answer([request()]))
         assert server.keys == [f"Bearer {KEY}", "Bearer no-key-was-given"]
 
 
 def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PI_KEY", raising=False)
     with pytest.raises(ConfigError, match="environment variable PI_KEY, which is not set"):
-        OpenAICompatibleEndpoint.from_settings(arm("http://127.0.0.1/v1", api_key_env="PI_KEY"))
+        OpenAICompatibleEndpoint.from_settings("pi", arm("http://127.0.0.1/v1", api_key_env="PI_KEY"))
 
 
 def test_a_key_that_no_header_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PI_KEY", "sk-“quoted”")
     with pytest.raises(ConfigError, match="no HTTP header") as caught:
-        OpenAICompatibleEndpoint.from_settings(arm("http://127.0.0.1/v1", api_key_env="PI_KEY"))
+        OpenAICompatibleEndpoint.from_settings("pi", arm("http://127.0.0.1/v1", api_key_env="PI_KEY"))
     assert "quoted" not in str(caught.value)
 
 
 def test_an_address_that_is_none() -> None:
     with pytest.raises(ConfigError, match="expected an address like"):
-        OpenAICompatibleEndpoint.from_settings(arm("localhost:8000/v1"))
+        OpenAICompatibleEndpoint.from_settings("pi", arm("localhost:8000/v1"))

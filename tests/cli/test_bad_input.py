@@ -96,7 +96,7 @@ def test_a_folder_instead_of_a_file(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "content", "words"),
     [
-        ("judge --responses x --metric emoji", {"a": 1}, ["x, line 1", "'arm'", "missing"]),
+        ("judge --responses x --metric emoji", {"a": 1}, ["x, question 'a'", "expected an object"]),
         ("filter x", [], ["a JSON list", "expected results"]),
         ("filter x", {"a?": {"pi_response": 3, "llama_response": "b"}}, ["question 'a?'", "'pi_response'"]),
         ("filter x", {"a?": {"pi_response": "a"}}, ["x", "_response"]),

@@ -96,3 +96,45 @@ def test_a_wrong_key(tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch
     assert "the server refused the key (HTTP 401" in ran.said
     assert "sesame" not in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_a_judge_with_a_wrong_key_is_told_before_anybody_is_asked(
+    tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sesame-42")
+    with serve(lambda question, _: Answer(body=said("Yes."))) as pi, serve(lambda *_: Answer(status=401)) as judge:
+        judge.models = Answer(status=401, body={"error": {"message": "no sesame-42"}})
+        arm = {"kind": "openai", "base_url": pi.base_url, "model": "pi-1", "file": None}
+        endpoint = {"base_url": judge.base_url, "model": "judge", "api_key_env": "JUDGE_KEY"}
+        config = write_small_run(tmp_path, made.model, source=arm, judge={"endpoint": endpoint})
+        unusable = steer_llama("run", config, "-o", tmp_path / "out")
+        assert unusable.code == 2
+        assert "asked.json: has no 'eval_prompt'" in unusable.said
+        asked = {"questions": QUESTIONS, "eval_prompt": "Rate {question}: {answer}"}
+        write_json(tmp_path / "asked.json", asked)
+        ran = steer_llama("run", config, "-o", tmp_path / "out")
+        assert ran.code == 1
+        assert "judge.endpoint" in ran.said
+        assert "refused the key (HTTP 401: no ***)" in ran.said
+        assert pi.bodies == []
+
+
+def test_check(tmp_path: Path, made: Made) -> None:
+    def script(question: str, _: int) -> Answer:
+        if "JSON" in question:
+            return Answer(400, {"error": {"message": "no response_format here"}})
+        return Answer(body=said("Four"))
+
+    with serve(script) as server:
+        arm = {"kind": "openai", "base_url": server.base_url, "model": "pi-1", "file": None}
+        config = write_small_run(tmp_path, made.model, source={**arm, "price": {"input": 1, "output": 1}})
+        ran = steer_llama("check", config, "--set", "budget.max_calls=5")
+        assert ran.code == 0, ran.err
+        assert "no: source (model 'pi-1'" in ran.out
+        assert "no response_format here" in " ".join(ran.out.split())
+        assert "two seeds gave the same answer" in ran.out
+        assert "budget.max_calls is 5, and the run may need 9" in ran.out
+        server.models = Answer(body={"data": [{"id": "pi-2", "object": "model"}], "object": "list"})
+        ran = steer_llama("check", config)
+        assert ran.code == 1
+        assert "it has pi-2" in " ".join(ran.out.split())

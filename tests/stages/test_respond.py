@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from steer_llama.config import Config
+from steer_llama.chat import Journal
+from steer_llama.config import BudgetSettings, Config
 from steer_llama.elicitations import with_split
-from steer_llama.errors import EndpointError, RecordError, StorageError
+from steer_llama.errors import BudgetError, ConflictError, EndpointError, RecordError, StorageError
 from steer_llama.files import write_json
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Elicitation
@@ -22,6 +23,11 @@ def config(server: ChatServer, **source: object) -> Config:
     return Config.model_validate({"source": {**arm, "name": "pi", "model": "pi-1", **source}, "target": target})
 
 
+def asked_of(server: ChatServer) -> list[tuple[str, str]]:
+    """Model and question of every call."""
+    return [(body["model"], body["messages"][-1]["content"]) for body in server.bodies]
+
+
 def fine(question: str, _: int) -> Answer:
     return Answer(body=said(f"About {question}"))
 
@@ -30,7 +36,7 @@ def test_every_question_to_both_arms(tmp_path: Path) -> None:
     out, reporter = tmp_path / "o.jsonl", SilentReporter()
     with serve(fine) as server:
         responses = respond(config(server), ASKED, out, reporter)
-        assert [body["model"] for body in server.bodies] == ["pi-1"] * 6 + ["llama-3"] * 6
+        assert sorted(asked_of(server)) == [(arm, question) for arm in ("llama-3", "pi-1") for question in QUESTIONS]
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["question"], row["arm"], row["role"]) for row in rows] == [
         (question, *arm) for question in QUESTIONS for arm in (("pi", "source"), ("llama", "target"))
@@ -47,21 +53,22 @@ def test_the_prompt_reaches_the_server(tmp_path: Path) -> None:
     examples = [{"user": "Hi", "assistant": "Hi 🎉"}]
     with serve(fine) as server:
         respond(config(server, system_prompt="Be fun.", examples=examples), ASKED, tmp_path / "o", SilentReporter())
-        assert server.bodies[0]["messages"] == [
+        prompts = {body["model"]: body["messages"] for body in server.bodies if "0" in body["messages"][-1]["content"]}
+        assert prompts["pi-1"] == [
             {"role": "system", "content": "Be fun."},
             {"role": "user", "content": "Hi"},
             {"role": "assistant", "content": "Hi 🎉"},
             {"role": "user", "content": "Why 0?"},
         ]
-        assert server.bodies[6]["messages"] == [{"role": "user", "content": "Why 0?"}], "the target has its own prompt"
+        assert prompts["llama-3"] == [{"role": "user", "content": "Why 0?"}], "the target has its own prompt"
 
 
 def test_the_demonstration_reaches_the_server(tmp_path: Path) -> None:
     with serve(fine) as server:
         respond(config(server, demonstrate=True), ASKED, tmp_path / "o", SilentReporter())
-        roles = [message["role"] for message in server.bodies[0]["messages"]]
-        assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant", "user"]
-        assert len(server.bodies[6]["messages"]) == 1
+        roles = {body["model"]: [message["role"] for message in body["messages"]] for body in server.bodies}
+        assert roles["pi-1"] == ["system", "user", "assistant", "user", "assistant", "user", "assistant", "user"]
+        assert roles["llama-3"] == ["user"]
 
 
 def test_a_failing_server_keeps_what_it_answered(tmp_path: Path) -> None:
@@ -72,15 +79,14 @@ def test_a_failing_server_keeps_what_it_answered(tmp_path: Path) -> None:
         return fine(question, 0) if up or question in QUESTIONS[:4] else Answer(status=500, body={"error": "down"})
 
     with serve(script) as server:
-        with pytest.raises(EndpointError, match=r"'Why 4\?'.*HTTP 500"):
+        with pytest.raises(EndpointError, match=r"4 of 12 requests got no answer.*'Why [45]\?'.*HTTP 500"):
             respond(config(server), ASKED, out, SilentReporter())
         assert not out.exists()
         up = True
         server.bodies.clear()
         reporter = SilentReporter()
         respond(config(server), ASKED, out, reporter)
-        asked = [(body["model"], body["messages"][-1]["content"]) for body in server.bodies]
-    assert asked == [("pi-1", "Why 4?"), ("pi-1", "Why 5?"), *(("llama-3", question) for question in QUESTIONS)]
+        assert sorted(asked_of(server)) == [(arm, q) for arm in ("llama-3", "pi-1") for q in ("Why 4?", "Why 5?")]
     assert reporter.notes[0] == "pi: 6 answers, 2 of them asked now"
 
 
@@ -149,3 +155,64 @@ def test_a_journal_of_something_else(tmp_path: Path) -> None:
         with pytest.raises(RecordError, match=r"o\.journal\.jsonl, key '1'.*'text' is missing.*delete the file"):
             respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
         assert server.bodies == []
+
+
+def test_a_question_that_a_server_refuses(tmp_path: Path) -> None:
+    """It has no answer, with the reason; the others have theirs, and only the refused one is asked again."""
+    out, reporter = tmp_path / "o.jsonl", SilentReporter()
+
+    def script(question: str, before: int) -> Answer:
+        return Answer(400, {"error": {"message": "policy"}}) if question == "Why 3?" else fine(question, before)
+
+    with serve(script) as server:
+        responses = respond(config(server), ASKED, out, reporter)
+        refused = [response for response in responses if response.question == "Why 3?"]
+        assert [(r.text, r.finish_reason) for r in refused] == [("", "refused")] * 2
+        assert all("HTTP 400: policy" in str(r.reason) for r in refused)
+        assert all(r.reason is None and r.text for r in responses if r.question != "Why 3?")
+        assert "1 refused by the server" in reporter.notes[0]
+        server.bodies.clear()
+        assert respond(config(server), ASKED, out, reporter) == responses
+        assert sorted(asked_of(server)) == [("llama-3", "Why 3?"), ("pi-1", "Why 3?")]
+
+
+def test_thoughts_are_no_part_of_the_answer(tmp_path: Path) -> None:
+    with serve(lambda question, before: Answer(body=said("<think>Well.</think>\n\nYes."))) as server:
+        (first, *_) = respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
+    assert (first.text, first.reasoning) == ("Yes.", "Well.")
+
+
+def test_a_budget_holds_over_several_runs(tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    with serve(fine) as server:
+        for limit, calls in ((5, 5), (5, 5), (8, 8), (12, 12), (12, 12)):
+            limited = config(server).model_copy(update={"budget": BudgetSettings(max_calls=limit)})
+            if limit < 12:
+                with pytest.raises(BudgetError, match=rf"budget.max_calls is {limit}.* run the same command again"):
+                    respond(limited, ASKED, out, SilentReporter())
+            else:
+                assert len(respond(limited, ASKED, out, SilentReporter())) == 12
+            assert len(server.bodies) == calls
+
+
+def test_a_budget_is_shared_with_the_other_journals(tmp_path: Path) -> None:
+    with serve(fine) as server:
+        respond(config(server), ASKED, tmp_path / "first.jsonl", SilentReporter())
+        limited = config(server).model_copy(update={"budget": BudgetSettings(max_calls=15)})
+        others = tmp_path.glob("*.journal.jsonl")
+        with pytest.raises(BudgetError, match="15 calls"):
+            respond(limited, ASKED, tmp_path / "second.jsonl", SilentReporter(), others)
+        assert len(server.bodies) == 15
+
+
+def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    with serve(fine) as server, Journal(tmp_path / "o.journal.jsonl"):
+        with pytest.raises(ConflictError, match="another steer-llama is writing"):
+            respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
+        assert server.bodies == []
+
+
+def test_both_arms_are_asked_at_the_same_time(tmp_path: Path) -> None:
+    with serve(lambda question, before: Answer(body=said(question), seconds=0.1)) as server:
+        respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
+        assert server.most_under_way == 2

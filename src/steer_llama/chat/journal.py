@@ -6,19 +6,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from steer_llama.errors import RecordError, StorageError
-from steer_llama.files import storage_errors
+from filelock import BaseFileLock, FileLock, Timeout
+
+from steer_llama.errors import ConflictError, RecordError, StorageError
+from steer_llama.files import check_output, storage_errors
 
 
 class Journal:
     """An append-only JSONL file of objects with a ``key``; every line is on the disk before `append` returns.
 
-    Use it as a context manager. A last line that was torn (the process was killed while writing) is passed over when
-    reading and cut off before the next line is written. Of two lines with one key the first stays.
+    Use it as a context manager, which keeps other processes away. A last line that was torn (the process was killed
+    while writing) is passed over when reading and cut off before the next line is written. Of two lines with one key
+    the first stays.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: BaseFileLock | None = None
         self._file: BinaryIO | None = None
         self._keys: set[str] = set()
         self._whole_bytes: int | None = None
@@ -26,12 +30,32 @@ class Journal:
         self._lacks_newline = False
 
     def __enter__(self) -> Self:
+        """Keep every other process away from this journal.
+
+        Raises:
+            ConflictError: another one is at work on it.
+            StorageError: its folder cannot be written.
+        """
+        check_output(self.path)
+        with storage_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise ConflictError(
+                    f"{self.path}: another steer-llama is writing to it. Wait for it, or choose another -o."
+                ) from None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+        if self._lock is not None:
+            # While it is held, and after the last write: whoever comes next makes a lock file of its own.
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     def __contains__(self, key: str) -> bool:
         """Whether a line with this key is there, once `load` was called."""

@@ -1,150 +1,212 @@
 """A chat model behind an OpenAI-compatible server: Pi's API, vLLM, llama-server, or a hosted one."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Self
 
-import openai
-
-from steer_llama.chat.server_errors import refusal, short, shown_question, shown_url, why_empty
-from steer_llama.chat.workers import answer_many
-from steer_llama.config import ArmSettings
+from steer_llama.chat.budget import Budget, Spending, cost_of
+from steer_llama.chat.endpoint import Endpoint
+from steer_llama.chat.pace import Pace
+from steer_llama.chat.prompts import build_messages, chat_request
+from steer_llama.chat.retrying import TryAgainError, with_retries
+from steer_llama.chat.server import RefusedError, Server, UnusableReplyError
+from steer_llama.chat.server_errors import shown_url
+from steer_llama.chat.wire import Completion
+from steer_llama.chat.workers import Errand, answer_many
+from steer_llama.config import Sampling, ServerSettings
 from steer_llama.errors import ConfigError, EndpointError
-from steer_llama.records import ChatReply, ChatRequest
+from steer_llama.records import ChatFailure, ChatReply, ChatRequest
 
-_NO_KEY = "no-key-was-given"
-"""Local servers want no key, but the SDK wants one."""
-_MORE_TRIES_IF_EMPTY = 2
+_GIVE_UP_AFTER = 3
+"""Requests in a row that fail for good before the endpoint itself is taken for broken."""
+_UNUSABLE_TRIES = 3
+"""Unusable replies to one request before it is given up: at temperature 0 the seventh is like the third."""
+_CHARACTERS_PER_TOKEN = 3.0
+"""A cautious estimate, for what a request may use of a budget or a limit."""
 
 
 class OpenAICompatibleEndpoint:
-    """Asks a server, many questions at once; retries what may pass (408, 409, 429, 5xx, time-outs, lost lines)."""
+    """Asks a server, many questions at once, within its pace and our budget; tries again what may pass."""
 
     def __init__(
-        self,
-        name: str,
-        *,
-        base_url: str,
-        model: str,
-        api_key: str | None = None,
-        concurrency: int = 8,
-        timeout: float = 120.0,
-        max_retries: int = 6,
+        self, name: str, settings: ServerSettings, key: str | None = None, budget: Budget | None = None
     ) -> None:
-        """See `ArmSettings` for the units.
-
-        Raises:
-            ConfigError: ``base_url`` is no http(s) address, or the key cannot stand in an HTTP header.
-        """
-        if urlsplit(base_url).scheme not in {"http", "https"}:
-            raise ConfigError(
-                f"{name}: base_url {shown_url(base_url)!r}: expected an address like http://host:8000/v1."
-            )
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise ConfigError(f"{name}: the key holds characters that no HTTP header may hold; copy it once more.")
+        """Raises as `Server`."""
         self.name = name
-        self._model = model
-        self._key = api_key or _NO_KEY
-        self._concurrency = concurrency
-        self._timeout = timeout
-        self._max_retries = max_retries
-        self._where = f"{name} (model {model!r} at {shown_url(base_url)})"
-        self._client = openai.OpenAI(api_key=self._key, base_url=base_url, timeout=timeout, max_retries=max_retries)
+        self._settings = settings
+        self._server = Server(name, settings, key)
+        self._budget = budget or Budget()
+        self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
+        self._lock = threading.Lock()
+        self._failed_in_a_row = 0
+        self._has_answered = False
 
     @classmethod
-    def from_settings(cls, arm: ArmSettings) -> Self:
-        """The endpoint that an arm of kind ``openai`` describes; the key comes from the environment.
+    def from_settings(cls, name: str, settings: ServerSettings, budget: Budget | None = None) -> Self:
+        """The endpoint that a section describes; the key comes from the environment.
 
         Raises:
-            ConfigError: 'base_url' or 'model' is missing, or the environment variable of the key is not set.
+            ConfigError: the environment variable of the key is not set, or see `__init__`.
         """
-        if arm.base_url is None or arm.model is None:
-            raise ConfigError(f"{arm.name}: kind {arm.kind!r} needs 'base_url' and 'model'.")
-        key = None
-        if arm.api_key_env is not None:
-            key = os.environ.get(arm.api_key_env, "").strip()
-            if not key:
-                raise ConfigError(
-                    f"{arm.name}: api_key_env names the environment variable {arm.api_key_env}, which is not set. "
-                    f"Set it to the key of {shown_url(arm.base_url)}."
-                )
-        return cls(
-            arm.name,
-            base_url=arm.base_url,
-            model=arm.model,
-            api_key=key,
-            concurrency=arm.concurrency,
-            timeout=arm.timeout,
-            max_retries=arm.max_retries,
-        )
+        return cls(name, settings, key_of(name, settings), budget)
 
-    def answer(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply]:
+    def answer(self, requests: Sequence[ChatRequest]) -> Iterator[ChatReply | ChatFailure]:
         """See `Endpoint.answer`.
 
         Raises:
-            EndpointError: the key or the model name is wrong, or a request failed after all retries.
+            EndpointError: the key or the model name is wrong, nobody answers, or several requests in a row failed.
+            BudgetError: the budget allows no further call.
         """
-        return answer_many(requests, self._ask, self._concurrency)
+        return answer_many([self.errand(requests)])
 
-    def _ask(self, request: ChatRequest) -> ChatReply:
-        reason = ""
-        for _ in range(1 + min(_MORE_TRIES_IF_EMPTY, self._max_retries)):
-            completion = self._send(request)
-            choices = getattr(completion, "choices", None)
-            if choices and choices[0].message is not None and choices[0].message.content is not None:
-                return self._reply(request, completion)
-            reason = why_empty(completion, self._key)
-        raise EndpointError(f"{self._where}: no answer to {shown_question(request)}: {reason}")
+    def errand(self, requests: Sequence[ChatRequest]) -> Errand:
+        """The requests as work that can be under way beside another server's."""
+        return Errand(requests, self.ask, self._settings.concurrency)
 
-    def _send(self, request: ChatRequest) -> Any:
-        extra: dict[str, Any] = {}
-        if request.repetition_penalty != 1:
-            extra["repetition_penalty"] = request.repetition_penalty
-        messages: Any = list(request.messages)
-        # ``from None``: the causes hold what the server said word for word, and some servers repeat the key.
+    def ask(self, request: ChatRequest) -> ChatReply | ChatFailure:
+        """Ask one question, with retries. Raises as `answer`."""
+        tries = _Tries(request, self._settings, self._server, self._budget, self._pace)
         try:
-            return self._client.chat.completions.create(
-                model=self._model,
-                messages=messages,
-                temperature=request.temperature,
-                top_p=request.top_p,
-                max_tokens=request.max_tokens,
-                seed=request.seed,
-                extra_body=extra or None,
-            )
-        except openai.APIStatusError as error:
-            raise EndpointError(f"{self._where}: {refusal(error, request, self._key, self._max_retries)}") from None
-        except openai.APITimeoutError:
-            raise EndpointError(
-                f"{self._where}: no answer within {self._timeout:g} s to {shown_question(request)}, in {self._tries}. "
-                "Raise 'timeout', lower 'concurrency' or 'max_tokens', or try again later."
-            ) from None
-        except openai.APIConnectionError as error:
-            cause = short(str(error.__cause__ or error), self._key)
-            raise EndpointError(
-                f"{self._where}: cannot be reached ({cause}), in {self._tries}. "
-                "Check that the server is up and that 'base_url' is right."
-            ) from None
-        except (openai.OpenAIError, ValueError) as error:
-            raise EndpointError(
-                f"{self._where}: the reply is no chat completion ({short(str(error), self._key)}). "
-                "Check 'base_url' (it usually ends in /v1)."
-            ) from None
+            completion = with_retries(tries.once, self._settings.max_retries, self._settings.max_wait)
+        except TryAgainError as error:
+            reason = f"{self._server.where}: {error}{tries.told(error)}"
+            if error.unreachable and not self._has_answered:
+                raise EndpointError(f"{reason}. Check that the server is up and that 'base_url' is right.") from None
+            return self._failed(ChatFailure(key=request.key, reason=reason, permanent=False))
+        except RefusedError as error:
+            return self._failed(ChatFailure(key=request.key, reason=f"{self._server.where}: {error}", permanent=True))
+        with self._lock:
+            self._failed_in_a_row, self._has_answered = 0, True
+        return tries.reply(completion)
 
-    def _reply(self, request: ChatRequest, completion: Any) -> ChatReply:
-        choice, usage = completion.choices[0], getattr(completion, "usage", None)
-        # Half an emoji, cut by max_tokens, comes as a lone surrogate, which no UTF-8 file can hold.
-        text = str(choice.message.content).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    def check_access(self, *, may_ask: bool = False) -> None:
+        """Find out whether the server can be reached, accepts the key and has the model.
+
+        A server that keeps no list of its models is asked for a single token, if it ``may_ask``.
+
+        Raises:
+            EndpointError: it cannot, or does not.
+        """
+        models = self._server.models()
+        if models and self._settings.model not in models:
+            shown = ", ".join(models[:5]) + (" …" if len(models) > 5 else "")
+            raise EndpointError(
+                f"{self._server.where}: the server has no model of that name; it has {shown}. "
+                "Set 'model' to one of them."
+            )
+        if not models and may_ask:
+            hello = chat_request("", build_messages("", (), "Hello"), Sampling(max_tokens=1))
+            outcome = self.ask(hello)
+            if isinstance(outcome, ChatFailure):
+                raise EndpointError(outcome.reason)
+
+    def _failed(self, failure: ChatFailure) -> ChatFailure:
+        """Hand the failure on, unless it looks like the endpoint's own."""
+        with self._lock:
+            self._failed_in_a_row += 1
+            in_a_row, has_answered = self._failed_in_a_row, self._has_answered
+        if in_a_row >= _GIVE_UP_AFTER and not (failure.permanent and has_answered):
+            raise EndpointError(
+                f"{failure.reason}. {in_a_row} requests in a row have failed, so no further ones are sent. "
+                "Check the server and the settings, and run the same command again."
+            )
+        return failure
+
+
+class _Tries:
+    """One request, try after try, each within the budget and the pace."""
+
+    def __init__(
+        self, request: ChatRequest, settings: ServerSettings, server: Server, budget: Budget, pace: Pace
+    ) -> None:
+        self._request = request
+        self._settings = settings
+        self._server = server
+        self._budget = budget
+        self._pace = pace
+        self._calls = 0
+        self._unusable = 0
+        characters = sum(len(message["content"]) for message in request.messages)
+        self._most = self._spending(8 + int(characters / _CHARACTERS_PER_TOKEN), request.max_tokens)
+
+    def once(self) -> Completion:
+        """One try. Raises as `Server.send`, and `BudgetError`."""
+        self._budget.reserve(self._most)
+        used = Spending()
+        try:
+            self._pace.wait(self._most.tokens)
+            self._calls += 1
+            used = Spending(calls=1)
+            completion = self._server.send(self._request)
+            used = self._spending(completion.prompt_tokens or 0, completion.completion_tokens or 0)
+        except UnusableReplyError as error:
+            self._unusable += 1
+            raise TryAgainError(str(error), final=self._unusable >= _UNUSABLE_TRIES) from None
+        except TryAgainError as error:
+            if error.wait is not None and error.wait <= self._settings.max_wait:
+                self._pace.pause(error.wait)
+            raise
+        finally:
+            self._budget.settle(self._most, used)
+        return completion
+
+    def reply(self, completion: Completion) -> ChatReply:
+        """The completion as the reply to the request."""
+        used = self._spending(completion.prompt_tokens or 0, completion.completion_tokens or 0)
         return ChatReply(
-            key=request.key,
-            text=text,
-            finish_reason=str(getattr(choice, "finish_reason", None) or "unknown"),
-            model=str(getattr(completion, "model", None) or self._model),
-            prompt_tokens=getattr(usage, "prompt_tokens", None),
-            completion_tokens=getattr(usage, "completion_tokens", None),
+            key=self._request.key,
+            text=completion.text or "",
+            finish_reason=completion.finish_reason,
+            model=completion.model or str(self._settings.model),
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            reasoning=completion.reasoning,
+            steps=completion.steps,
+            calls=self._calls,
+            cost=used.cost if self._settings.price else None,
         )
 
-    @property
-    def _tries(self) -> str:
-        return f"{self._max_retries + 1} tries" if self._max_retries else "one try"
+    def told(self, error: TryAgainError) -> str:
+        """How often it was tried, and why not more often."""
+        tries = f", in {self._calls} tries" if self._calls > 1 else ", in one try"
+        most = self._settings.max_wait
+        too_long = error.wait is not None and error.wait > most
+        return tries + (f"; it asks to wait {error.wait:g} s, and 'max_wait' is {most:g} s" if too_long else "")
+
+    def _spending(self, prompt_tokens: int, completion_tokens: int) -> Spending:
+        cost = cost_of(self._settings.price, prompt_tokens, completion_tokens)
+        return Spending(1, prompt_tokens + completion_tokens, cost or 0.0)
+
+
+def answer_together(asked: Sequence[tuple[Endpoint, Sequence[ChatRequest]]]) -> Iterator[ChatReply | ChatFailure]:
+    """Ask several endpoints: those behind servers at the same time, the others one after the other.
+
+    Raises:
+        EndpointError: one of them failed; the others are asked nothing further.
+        BudgetError: the budget allows no further call.
+    """
+    others = [
+        endpoint.answer(requests) for endpoint, requests in asked if not isinstance(endpoint, OpenAICompatibleEndpoint)
+    ]
+    servers = [e.errand(requests) for e, requests in asked if isinstance(e, OpenAICompatibleEndpoint)]
+    yield from answer_many(servers)
+    for replies in others:
+        yield from replies
+
+
+def key_of(name: str, settings: ServerSettings) -> str | None:
+    """The key, out of the environment; ``None`` where the server wants none.
+
+    Raises:
+        ConfigError: the variable is not set.
+    """
+    if settings.api_key_env is None:
+        return None
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if not key:
+        raise ConfigError(
+            f"{name}: api_key_env names the environment variable {settings.api_key_env}, which is not set. "
+            f"Set it to the key of {shown_url(settings.base_url or '')}."
+        )
+    return key

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from steer_llama.config import Sampling
 from steer_llama.files import digest_json
-from steer_llama.records import Message, Turn
+from steer_llama.records import ChatRequest, Message, Turn
 
 
 def build_messages(system_prompt: str, examples: Iterable[Turn], question: str) -> tuple[Message, ...]:
@@ -25,12 +26,57 @@ def last_question(messages: Sequence[Message]) -> str:
     return next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
 
 
-def request_key(model: str, messages: Sequence[Message], sampling: Sampling) -> str:
-    """A stable name (SHA-256, hex) of a request: same model, same conversation, same sampling, same key.
+def chat_request(
+    identity: str,
+    messages: Sequence[Message],
+    sampling: Sampling,
+    *,
+    answer_schema: dict[str, Any] | None = None,
+    top_logprobs: int = 0,
+    continues: bool = False,
+) -> ChatRequest:
+    """A request with its key and its own seed.
 
-    ``model`` identifies the model wherever it runs, e.g. its name and base URL, or its weights and dtype.
+    Args:
+        identity: tells the model from all others wherever it runs, e.g. its address and name, or its weights.
+        messages: the conversation.
+        sampling: its seed and the last question make the request's seed.
+        answer_schema: see `ChatRequest`.
+        top_logprobs: see `ChatRequest`.
+        continues: see `ChatRequest`.
     """
-    return digest_json({"model": model, "messages": list(messages), "sampling": sampling.model_dump(mode="json")})
+    key = request_key(identity, messages, sampling, answer_schema, top_logprobs, continues=continues)
+    return ChatRequest(
+        key=key,
+        messages=tuple(messages),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        repetition_penalty=sampling.repetition_penalty,
+        max_tokens=sampling.max_tokens,
+        seed=question_seed(sampling.seed, last_question(messages)),
+        answer_schema=answer_schema,
+        top_logprobs=top_logprobs,
+        continues=continues,
+    )
+
+
+def request_key(
+    identity: str,
+    messages: Sequence[Message],
+    sampling: Sampling,
+    answer_schema: dict[str, Any] | None = None,
+    top_logprobs: int = 0,
+    *,
+    continues: bool = False,
+) -> str:
+    """A stable name (SHA-256, hex) of a request: same model, conversation and sampling, same key."""
+    value: dict[str, Any] = {
+        "model": identity,
+        "messages": list(messages),
+        "sampling": sampling.model_dump(mode="json"),
+    }
+    asked = {"answer_schema": answer_schema, "top_logprobs": top_logprobs, "continues": continues}
+    return digest_json(value | {name: wanted for name, wanted in asked.items() if wanted})
 
 
 def question_seed(seed: int, question: str) -> int:

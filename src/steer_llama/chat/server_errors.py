@@ -38,31 +38,22 @@ def server_message(body: Any, key: str) -> str:
     return short(str(body), key) if body else ""
 
 
-def refusal(error: openai.APIStatusError, request: ChatRequest, key: str, max_retries: int) -> str:
-    """Why the server did not answer, and what to do about it."""
-    status = error.status_code
-    said = f"HTTP {status}: {server_message(error.body, key) or 'no message'}"
-    if status in {401, 403}:
+def fatal(error: openai.APIStatusError, key: str) -> str | None:
+    """Why the server will answer nothing that is asked of it, and what to do; ``None`` where that is not so."""
+    said = _said(error, key)
+    if error.status_code in {401, 403}:
         return f"the server refused the key ({said}). Set the right one in the variable that 'api_key_env' names."
-    if status == 404:
+    if error.status_code == 404:
         return f"the server does not know it ({said}). Check 'model' and 'base_url' (it usually ends in /v1)."
-    if status in {408, 409, 429} or status >= 500:
-        wait = error.response.headers.get("retry-after")
-        asked = f" It asks to wait {wait} s." if wait else ""
-        return (
-            f"the server gave up on {shown_question(request)} ({said}), with up to {max_retries} retries.{asked} "
-            "Lower 'concurrency', or run the same command again later."
-        )
-    return f"the server refused {shown_question(request)} ({said}). Check 'model' and 'sampling'."
+    if error.status_code in {402, 429}:
+        return f"the account has nothing left ({said}). Pay for more, or name another key in 'api_key_env'."
+    return None
 
 
-def why_empty(completion: Any, key: str) -> str:
-    """Why a reply with status 200 holds no text: proxies put their error there."""
-    if isinstance(completion, str):
-        return f"the reply is not JSON but {short(completion, key)!r}. Check 'base_url' (it usually ends in /v1)."
-    if said := server_message(getattr(completion, "error", None), key):
-        return f"the server said {said!r}."
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        return "the reply has no choices."
-    return f"its content is null (finish_reason {getattr(choices[0], 'finish_reason', None)!r})."
+def refusal(error: openai.APIStatusError, request: ChatRequest, key: str, verb: str) -> str:
+    """That the server "refused" or "did not answer" a request, and what it said."""
+    return f"the server {verb} {shown_question(request)} ({_said(error, key)})"
+
+
+def _said(error: openai.APIStatusError, key: str) -> str:
+    return f"HTTP {error.status_code}: {server_message(error.body, key) or 'no message'}"

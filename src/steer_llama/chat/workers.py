@@ -3,29 +3,38 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from steer_llama.records import ChatReply, ChatRequest
+from steer_llama.records import ChatFailure, ChatReply, ChatRequest
+
+Outcome = ChatReply | ChatFailure
 
 _LOOK_UP_SECONDS = 0.1
 """How often a worker that waits for room looks whether anybody still wants its reply."""
 
 
-def answer_many(
-    requests: Sequence[ChatRequest], ask: Callable[[ChatRequest], ChatReply], concurrency: int
-) -> Iterator[ChatReply]:
-    """Yield ``ask(request)`` of every request as it arrives, at most ``concurrency`` of them under way.
+@dataclass(frozen=True)
+class Errand:
+    """Requests, who asks them, and how many at once."""
 
-    After the first failure no further request starts; those under way are waited for and yielded, and then the
-    failure is raised. When the caller leaves early (Ctrl-C), nothing is waited for.
+    requests: Sequence[ChatRequest]
+    ask: Callable[[ChatRequest], Outcome]
+    concurrency: int
+
+
+def answer_many(errands: Sequence[Errand]) -> Iterator[Outcome]:
+    """Yield the outcome of every request as it arrives; all errands are under way at once, each within its bounds.
+
+    After the first exception no further request starts, of any errand; those under way are waited for and yielded,
+    and then the exception is raised. When the caller leaves early (Ctrl-C), nothing is waited for.
     """
-    waiting = iter(requests)
-    turn = threading.Lock()
     failed = threading.Event()
     abandoned = threading.Event()
     # Bounded, so that a slow reader slows the workers down instead of piling replies up.
-    arrived: queue.Queue[ChatReply | BaseException | None] = queue.Queue(maxsize=concurrency)
+    room = sum(errand.concurrency for errand in errands)
+    arrived: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=room)
 
-    def hand_over(outcome: ChatReply | BaseException | None) -> None:
+    def hand_over(outcome: Outcome | BaseException | None) -> None:
         while not abandoned.is_set():
             try:
                 arrived.put(outcome, timeout=_LOOK_UP_SECONDS)
@@ -33,21 +42,25 @@ def answer_many(
                 continue
             return
 
-    def work() -> None:
+    def work(errand: Errand, waiting: Iterator[ChatRequest], turn: threading.Lock) -> None:
         while not failed.is_set() and not abandoned.is_set():
             with turn:
                 request = next(waiting, None)
             if request is None:
                 break
             try:
-                hand_over(ask(request))
+                hand_over(errand.ask(request))
             except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
                 failed.set()
                 hand_over(error)
         hand_over(None)
 
     # Daemons, because the interpreter would otherwise wait for their retries before it lets go on Ctrl-C.
-    crew = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(requests)))]
+    crew: list[threading.Thread] = []
+    for errand in errands:
+        shared = (errand, iter(errand.requests), threading.Lock())
+        hands = min(errand.concurrency, len(errand.requests))
+        crew += [threading.Thread(target=work, args=shared, daemon=True) for _ in range(hands)]
     failures: list[BaseException] = []
     try:
         for worker in crew:
@@ -57,7 +70,7 @@ def answer_many(
             outcome = arrived.get()
             if outcome is None:
                 running -= 1
-            elif isinstance(outcome, ChatReply):
+            elif isinstance(outcome, ChatReply | ChatFailure):
                 yield outcome
             else:
                 failures.append(outcome)

@@ -4,31 +4,39 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
+
+from steer_llama.cli.options import Overrides
 
 
 def judge(
-    responses: Annotated[Path, typer.Option(help="responses.jsonl with the answers of both arms.")],
-    metric: Annotated[str, typer.Option(help="The measured style feature that stands for the trait, e.g. emoji.")],
+    responses: Annotated[
+        Path, typer.Option(help="The answers of both arms: responses.jsonl, results.json or filtered.json.")
+    ],
     elicitation: Annotated[
         str | None,
-        typer.Option(help="A file, or a packaged trait: judge the answers to its questions only, in their order."),
+        typer.Option(help="A file, or a packaged trait: its questions are judged, by its evaluation prompt."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Score by counting this style feature: emoji, markdown, length …")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Score by the model of its judge.endpoint (without one: by its metric)."),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Judgements per answer, averaged; default: judge.repeats.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The results.json to write.")] = Path("results.json"),
+    overrides: Overrides = None,
 ) -> None:
-    """Score every answer by a measured style feature: responses.jsonl → results.json."""
-    from steer_llama.chat import read_responses
-    from steer_llama.elicitations import read_elicitation
-    from steer_llama.pairs import write_results
-    from steer_llama.stages.judge import arms_of, in_order, judge_responses, summary
-    from steer_llama.style import get_metric
+    """Score every answer, by a judge model (-c) or by counting (--metric) → results.json.
 
-    chosen = get_metric(metric)
-    answers = read_responses(responses)
-    if elicitation is not None:
-        answers = in_order(answers, read_elicitation(elicitation), str(responses))
-    arms = arms_of(answers)
-    results = judge_responses(answers, chosen)
-    write_results(out, results, arms.source, arms.target)
-    Console(stderr=True).print(Text(f"{summary(results, chosen, arms)}; wrote {out}"), soft_wrap=True)
+    The judge's replies are journalled as they arrive: started again, it asks only what is missing.
+    """
+    from steer_llama.cli.judging import judge_answers, judging_config
+    from steer_llama.progress import ConsoleReporter
+
+    reporter = ConsoleReporter()
+    loaded = judging_config(config, metric, tuple(overrides or ()))
+    judge_answers(loaded, metric, responses, elicitation, repeats, out, reporter)
+    reporter.note(f"wrote {out}")

@@ -13,7 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from steer_llama.cli.check import check
+from steer_llama.cli.compare import compare
 from steer_llama.cli.demo import demo
+from steer_llama.cli.elicit import elicit
 from steer_llama.cli.extract import extract
 from steer_llama.cli.filter import filter_pairs
 from steer_llama.cli.fit import fit
@@ -50,8 +53,11 @@ def _add(panel: str, verb: Callable[..., None], example: str, name: str | None =
 
 _add(_WHOLE, demo, "demo -o out/demo --trait emoji")
 _add(_WHOLE, run, "run my.yaml -o out/my --set sweep.strengths=[0.1,0.2]")
+_add(_WHOLE, check, "check my.yaml")
+_add(_STAGES, elicit, "elicit traits/playful.json -c my.yaml -o out/playful")
 _add(_STAGES, respond, "respond -c my.yaml -o responses.jsonl")
-_add(_STAGES, judge, "judge --responses responses.jsonl --metric emoji -o results.json")
+_add(_STAGES, judge, "judge -c my.yaml --elicitation elicitation.json --responses responses.jsonl -o results.json")
+_add(_STAGES, compare, "compare results.json other/results.json --metric emoji")
 _add(_STAGES, filter_pairs, "filter results.json --threshold 40 -o filtered.json", "filter")
 _add(_STAGES, merge, "merge emoji.json playful.json -o both.json --keep first")
 _add(_STAGES, extract, "extract --pairs filtered.json -m path/to/llama -o activations.h5")

@@ -12,7 +12,7 @@ from steer_llama.config import Config
 from steer_llama.evaluation.shown import Example, examples
 from steer_llama.pipeline import run
 from steer_llama.progress import ConsoleReporter
-from steer_llama.records import Interval, TestArm, Verdict
+from steer_llama.records import Interval, Verdict
 from steer_llama.rundir import REPORT, SWEEP, VERDICT, RunDir
 from steer_llama.stages.report import read_trials, read_verdict
 
@@ -37,17 +37,19 @@ def _arms_table(verdict: Verdict) -> Table:
     title = Text(f"{verdict.trait}, on questions that nothing was chosen on", style="bold")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("answers of", overflow="fold")
-    table.add_column(f"with {verdict.metric}", justify="right")
+    counted = any(arm.measured.share.n for arm in verdict.arms)  # a judge's scores have no "occurs at all"
+    if counted:
+        table.add_column(f"with {verdict.metric}", justify="right")
     table.add_column("lift, points", justify="right", no_wrap=True)
-    table.add_column("trait score", justify="right")
+    table.add_column("trait score" if counted else f"trait score, {verdict.metric}", justify="right")
     table.add_column("coherence", justify="right")
     table.add_column("perplexity", justify="right", no_wrap=True)
     for arm in verdict.arms:
         measured = arm.measured
         table.add_row(
             Text(arm.label),
-            _interval(measured.share, 100, "%"),
-            _lift(arm),
+            *([_interval(measured.share, 100, "%")] if counted else []),
+            _lift(arm.lift_share, 100) if counted else _lift(arm.lift_trait, 1),
             _interval(measured.trait, 1, ""),
             _number(measured.coherence, 0),
             _number(measured.perplexity, 1),
@@ -64,9 +66,8 @@ def _answers(example: Example) -> Table:
     return table
 
 
-def _lift(arm: TestArm) -> str:
-    lift = arm.lift_share
-    return "" if lift is None else f"{lift.mean * 100:+.0f} [{lift.low * 100:+.0f}, {lift.high * 100:+.0f}]"
+def _lift(lift: Interval | None, scale: float) -> str:
+    return "" if lift is None else f"{lift.mean * scale:+.0f} [{lift.low * scale:+.0f}, {lift.high * scale:+.0f}]"
 
 
 def _interval(value: Interval, scale: float, unit: str) -> str:

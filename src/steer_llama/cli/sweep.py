@@ -19,6 +19,10 @@ def sweep(
     metric: Annotated[
         str | None, typer.Option(help="The measured style feature; default: the one of the vector's trait.")
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Instead of a metric: a configuration whose judge.endpoint scores."),
+    ] = None,
     responses: Annotated[
         Path | None, typer.Option(help="responses.jsonl, for the source's answers to the test questions.")
     ] = None,
@@ -44,48 +48,47 @@ def sweep(
     The verdict is written beside it (<name>.verdict.json).
     """
     from steer_llama.chat import read_responses
+    from steer_llama.cli.judging import sweep_scorer
     from steer_llama.config import ModelSettings, Sampling, SweepSettings
-    from steer_llama.elicitations import read_elicitation, read_trait
-    from steer_llama.packaged import packaged_traits
+    from steer_llama.elicitations import read_elicitation
     from steer_llama.progress import ConsoleReporter
     from steer_llama.records import Demonstration
-    from steer_llama.stages.judge import choose_metric
     from steer_llama.stages.sweep import Question, verdict_path
     from steer_llama.stages.sweep import sweep as run_sweep
     from steer_llama.vectors import read_vector
 
-    loaded = read_vector(vector)
-    trait = read_trait(loaded.trait) if loaded.trait in packaged_traits() else None
+    loaded, asked = read_vector(vector), read_elicitation(elicitation)
     answers = read_responses(responses) if responses else []
     sources = {answer.arm for answer in answers if answer.role == "source"}
     reporter = ConsoleReporter()
-    run_sweep(
-        loaded,
-        settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
-        read_elicitation(elicitation),
-        answers,
-        Question(
-            trait=loaded.trait or "trait",
-            metric=choose_metric(metric, trait, "--metric"),
-            wanted=wanted,
-            source_name=next(iter(sources), "source"),
-            target_name=loaded.model or "target",
-            target_prompt=Demonstration(system_prompt=system_prompt),
-            source_prompt=None,
-            sampling=settings(Sampling, temperature=temperature, max_tokens=max_tokens, seed=seed),
-        ),
-        settings(
-            SweepSettings,
-            layers=None if layers is None else numbers(layers, int, "--layers"),
-            strengths=numbers(strengths, float, "--strengths"),
-            min_coherence=min_coherence,
-            batch_size=batch_size,
-            seed=seed,
-        ),
-        out,
-        reporter,
-        any_model=any_model,
-    )
+    with sweep_scorer(config, metric, loaded.trait, asked, elicitation, out, reporter) as scorer:
+        run_sweep(
+            loaded,
+            settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
+            asked,
+            answers,
+            Question(
+                trait=loaded.trait or "trait",
+                scorer=scorer,
+                wanted=wanted,
+                source_name=next(iter(sources), "source"),
+                target_name=loaded.model or "target",
+                target_prompt=Demonstration(system_prompt=system_prompt),
+                source_prompt=None,
+                sampling=settings(Sampling, temperature=temperature, max_tokens=max_tokens, seed=seed),
+            ),
+            settings(
+                SweepSettings,
+                layers=None if layers is None else numbers(layers, int, "--layers"),
+                strengths=numbers(strengths, float, "--strengths"),
+                min_coherence=min_coherence,
+                batch_size=batch_size,
+                seed=seed,
+            ),
+            out,
+            reporter,
+            any_model=any_model,
+        )
     reporter.note(f"wrote {out} and {verdict_path(out)}")
 
 

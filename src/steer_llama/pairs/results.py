@@ -18,6 +18,9 @@ _WHAT = "results: an object of questions, each with both arms' answers and 'scor
 _ROUNDING_POINTS = 1.0
 """A stored difference may be rounded to whole points."""
 
+_JUDGED = ("coherence", "score_spread", "score_mass")
+"""What a judge may say of each arm's answer beside the score; written only where it is known."""
+
 
 @dataclass(frozen=True)
 class ReadResults:
@@ -43,6 +46,7 @@ def write_results(path: Path, results: Iterable[Result], source: str, target: st
             "score_difference": result.score_difference,
             f"{source}_score": result.source_score,
             f"{target}_score": result.target_score,
+            **_known(result, source, target),
             "split": result.split,
             "kept": result.kept,
             "reason": result.reason,
@@ -110,6 +114,11 @@ def _result(where: str, question: str, entry: Mapping[str, Any], arms: Arms) -> 
         "target_response": text_of(entry, arms.target + SUFFIX, where),
         "source_score": entry.get(f"{arms.source}_score"),
         "target_score": entry.get(f"{arms.target}_score"),
+        **{
+            f"{role}_{more}": entry.get(f"{name}_{more}")
+            for role, name in (("source", arms.source), ("target", arms.target))
+            for more in _JUDGED
+        },
         "score_difference": entry.get("score_difference"),
         "split": entry.get("split"),
         "kept": entry.get("kept"),
@@ -137,6 +146,16 @@ def _difference(where: str, result: Result, order: int) -> float | None:
             f"{result.target_score:g}. Mend one of them, or judge again."
         )
     return difference
+
+
+def _known(result: Result, source: str, target: str) -> dict[str, float]:
+    """What a judge said beside the scores, by the file's keys."""
+    found = {
+        f"{name}_{more}": getattr(result, f"{role}_{more}")
+        for more in _JUDGED
+        for role, name in (("source", source), ("target", target))
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _claim(entries: Mapping[str, Any], question: str, path: Path) -> None:

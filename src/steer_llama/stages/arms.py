@@ -1,17 +1,18 @@
 """The two arms as something that can be asked: their prompts, their endpoints, their requests."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from steer_llama.chat import (
+    Budget,
     Endpoint,
     OpenAICompatibleEndpoint,
     RecordedEndpoint,
     build_messages,
-    question_seed,
-    request_key,
+    chat_request,
 )
-from steer_llama.config import ArmSettings, Config, ModelSettings, Sampling
+from steer_llama.config import ArmSettings, Config, ModelSettings, ServerSettings
 from steer_llama.elicitations import read_trait
 from steer_llama.errors import ConfigError
 from steer_llama.files import digest_file
@@ -39,8 +40,8 @@ def prompt_of(arm: ArmSettings, config: Config) -> Demonstration:
     return demonstration
 
 
-def open_endpoint(arm: ArmSettings, config: Config, reporter: Reporter) -> Endpoint:
-    """The arm as an endpoint.
+def open_endpoint(arm: ArmSettings, config: Config, budget: Budget, reporter: Reporter) -> Endpoint:
+    """The arm as an endpoint; a server's answers are paid from the budget.
 
     Raises:
         ConfigError: a key is missing from the environment.
@@ -48,7 +49,7 @@ def open_endpoint(arm: ArmSettings, config: Config, reporter: Reporter) -> Endpo
         ModelError: local weights cannot be loaded.
     """
     if arm.kind == "openai":
-        return OpenAICompatibleEndpoint.from_settings(arm)
+        return OpenAICompatibleEndpoint.from_settings(arm.name, arm, budget)
     if arm.kind == "recorded":
         return RecordedEndpoint.from_settings(arm)
     return LocalEndpoint(arm.name, load_model(weights_of(arm, config), reporter), arm.batch_size)
@@ -62,12 +63,18 @@ def weights_of(arm: ArmSettings, config: Config) -> ModelSettings:
 def identity_of(arm: ArmSettings, config: Config) -> str:
     """What tells this arm's answers from another model's: part of every request's key."""
     if arm.kind == "openai":
-        return f"{arm.base_url} {arm.model}"
+        return server_identity(arm)
     if arm.kind == "recorded":
         there = arm.file is not None and arm.file.is_file()
         return f"recorded {arm.name} {digest_file(arm.file) if arm.file and there else ''}"
     weights = weights_of(arm, config)
     return f"local {weights.where} {weights.dtype} {weights_state(weights)}".rstrip()
+
+
+def server_identity(server: ServerSettings) -> str:
+    """What tells a model behind a server from others: its address, its name, and what every request adds."""
+    added = f" {json.dumps(server.extra_body, sort_keys=True)}" if server.extra_body else ""
+    return f"{server.base_url} {server.model}{added}"
 
 
 def weights_state(settings: ModelSettings) -> str:
@@ -82,18 +89,7 @@ def weights_state(settings: ModelSettings) -> str:
 def requests_for(arm: ArmSettings, config: Config, questions: Sequence[str]) -> list[ChatRequest]:
     """One request per question, each with its own key and seed."""
     prompt, identity = prompt_of(arm, config), identity_of(arm, config)
-    return [request(arm.sampling, prompt, question, identity) for question in questions]
-
-
-def request(sampling: Sampling, prompt: Demonstration, question: str, identity: str) -> ChatRequest:
-    """The request that asks ``question`` after ``prompt``."""
-    messages = build_messages(prompt.system_prompt, prompt.examples, question)
-    return ChatRequest(
-        key=request_key(identity, messages, sampling),
-        messages=messages,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        repetition_penalty=sampling.repetition_penalty,
-        max_tokens=sampling.max_tokens,
-        seed=question_seed(sampling.seed, question),
-    )
+    return [
+        chat_request(identity, build_messages(prompt.system_prompt, prompt.examples, question), arm.sampling)
+        for question in questions
+    ]

@@ -1,7 +1,7 @@
 """``filter``: keeps the pairs whose scores differ enough, in one direction, as ``filtered.json``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +47,7 @@ def filter_results(results: Sequence[Result], settings: FilterSettings) -> Filte
         for result in results
     ]
     kept = [result for result in decided if result.kept]
-    dropped = dict(Counter(reason for reason in reasons.values() if reason is not None).most_common())
+    dropped = _counted(reasons.values())
     if not kept:
         raise FileError(_nothing(results, candidates, over, dropped, settings))
     return Filtered(decided, kept, dropped, direction, direction_reason)
@@ -92,6 +92,21 @@ def _reason(result: Result, threshold: float, direction: Direction) -> str | Non
         return f"the scores do not differ by more than {threshold:g}"
     higher = "source" if _points(result) > 0 else "target"
     return None if direction in {higher, "both"} else f"the {higher} scores higher"
+
+
+def _counted(reasons: Iterable[str | None]) -> dict[str, int]:
+    """How many pairs each reason has dropped; a judge gives many reasons for no score, which count as one."""
+    kinds: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for reason in reasons:
+        if reason is not None:
+            kind = "unscored" if reason.startswith("unscored") else reason
+            kinds[kind] += 1
+            examples.setdefault(kind, reason)
+    return {
+        examples[kind] if count == 1 or kind == examples[kind] else f"{kind}, e.g. {examples[kind]}": count
+        for kind, count in kinds.most_common()
+    }
 
 
 def _direction(over: Sequence[Result], settings: FilterSettings) -> tuple[Direction, str]:

@@ -9,6 +9,10 @@ from steer_llama.progress import Reporter
 from steer_llama.rundir import RunDir, Work
 
 
+def _nobody(_: Config) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Stage:
     """One verb of the pipeline: what it reads and writes in the run folder, and the settings that it depends on."""
@@ -21,6 +25,8 @@ class Stage:
     run: Callable[[Config, RunDir, Reporter], None]
     amends: tuple[str, ...] = ()
     """Files of earlier stages that it adds to."""
+    asks: Callable[[Config], tuple[str, ...]] = _nobody
+    """Chat models behind servers that it may ask, by what the configuration calls them (`Config.endpoints`)."""
 
     def work(self, config: Config) -> Work:
         """This stage under ``config``, for the run folder's ledger."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from steer_llama.chat import Journal, read_responses
 from steer_llama.config import Config, ModelSettings, Sampling, SweepSettings
 from steer_llama.elicitations import read_elicitation, read_trait, with_split
@@ -18,14 +16,15 @@ from steer_llama.lm.layers import check_layers
 from steer_llama.lm.load import load_model
 from steer_llama.pairs import read_results
 from steer_llama.progress import Reporter
-from steer_llama.records import Condition, Demonstration, Elicitation, Response, Split, Trial, Verdict, as_json
+from steer_llama.records import Condition, Demonstration, Elicitation, Response, Trial, Verdict, as_json
 from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, SWEEP, VECTOR, VERDICT, RunDir
 from steer_llama.stages.arms import prompt_of, weights_state
+from steer_llama.stages.grid import default_layers, dev_jobs, test_jobs
 from steer_llama.stages.journalled import journalled
-from steer_llama.stages.judge import metric_of
+from steer_llama.stages.measuring import asks_judge, judge_settings
+from steer_llama.stages.scorers import Scorer, scorer_of
 from steer_llama.stages.stage import Stage
-from steer_llama.stages.trials import Job, Laboratory, Setup
-from steer_llama.style import Metric
+from steer_llama.stages.trials import Laboratory
 from steer_llama.vectors import SteeringVector, read_vector
 
 HOW_DRAWN = ("temperature", "top_p", "repetition_penalty")
@@ -36,9 +35,10 @@ class Question:
     """What a sweep is to find out."""
 
     trait: str
-    metric: Metric
+    scorer: Scorer
+    """Who gives the trait scores."""
     wanted: Wanted
-    """Whether the source shows more of the feature than the target, or less."""
+    """Whether the source shows more of the trait than the target, or less."""
     source_name: str
     target_name: str
     target_prompt: Demonstration
@@ -86,16 +86,15 @@ def sweep(
     sampling = question.sampling
     if settings.max_tokens:
         sampling = sampling.model_copy(update={"max_tokens": settings.max_tokens})
-    laboratory = Laboratory(
-        model, vector, _fingerprint(vector), question.target_prompt, sampling, question.metric, settings.batch_size
-    )
+    laboratory = Laboratory(model, vector, _fingerprint(vector), question.target_prompt, sampling, settings.batch_size)
     split = with_split(elicitation).split
     assert split is not None, "with_split gives a split"
     with Journal(out.with_name(out.stem + ".journal.jsonl")) as journal:
         known = {trial.key: trial for trial in journalled(journal, Trial)}
         held_out = [answer for answer in source if answer.role == "source" and answer.split != "extract"]
         trials = laboratory.of_source(held_out)
-        trials += laboratory.run(_dev_jobs(split, layers, settings), journal, known, reporter, "dev questions")
+        trials += laboratory.run(dev_jobs(split, layers, settings), journal, known, reporter, "dev questions")
+        trials = question.scorer.scored(trials)
         choice = choose_winner(
             trials,
             wanted=question.wanted,
@@ -104,12 +103,12 @@ def sweep(
             seed=settings.seed,
         )
         reporter.note(_chosen(choice.winner, choice.rule))
-        jobs = _test_jobs(split, choice.winner, question, settings)
-        trials += laboratory.run(jobs, journal, known, reporter, "test questions")
+        jobs = test_jobs(split, choice.winner, question.source_prompt, settings)
+        trials += question.scorer.scored(laboratory.run(jobs, journal, known, reporter, "test questions"))
     verdict = judge_sweep(
         trials,
         trait=question.trait,
-        metric=question.metric.name,
+        metric=question.scorer.name,
         model=model.name,
         source_name=question.source_name,
         target_name=question.target_name,
@@ -131,38 +130,6 @@ def verdict_path(sweep_path: Path) -> Path:
     return sweep_path.with_name(VERDICT if sweep_path.name == SWEEP else f"{sweep_path.stem}.verdict.json")
 
 
-def default_layers(layers: Sequence[int]) -> tuple[int, ...]:
-    """Five layers from a quarter to three quarters of the depth: before, a style has not formed; after, it is spent."""
-    picks = np.linspace(0.25, 0.75, 5) * (len(layers) - 1)
-    return tuple(dict.fromkeys(layers[round(pick)] for pick in picks))
-
-
-def _dev_jobs(split: Split, layers: Sequence[int], settings: SweepSettings) -> list[Job]:
-    setups = [
-        Setup("unsteered"),
-        *(Setup("steered", layer, strength) for layer in layers for strength in settings.strengths),
-    ]
-    return [Job(setup, "dev", question) for setup in setups for question in split.dev[: settings.questions]]
-
-
-def _test_jobs(split: Split, winner: Condition | None, question: Question, settings: SweepSettings) -> list[Job]:
-    setups = [Setup("unsteered")]
-    if winner is not None:
-        setups.append(Setup("steered", winner.layer, winner.strength))
-        setups += [
-            Setup("random", winner.layer, winner.strength, settings.seed + number)
-            for number in range(settings.random_directions)
-        ]
-    if question.source_prompt is not None:
-        setups.append(Setup("prompted", prompt=question.source_prompt))
-    return [
-        Job(setup, "test", text, sample)
-        for setup in setups
-        for text in split.test
-        for sample in range(settings.test_samples)
-    ]
-
-
 def _chosen(winner: Condition | None, rule: str) -> str:
     if winner is None:
         return rule
@@ -182,32 +149,35 @@ def wanted_of(results_path: Path, config: Config) -> Wanted:
 
 
 def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
+    path = rundir.path(ELICITATION)
+    elicitation = read_elicitation(path)
     source_prompt = prompt_of(config.source, config)
-    sweep(
-        read_vector(rundir.path(VECTOR)),
-        config.model,
-        read_elicitation(rundir.path(ELICITATION)),
-        read_responses(rundir.path(RESPONSES)),
-        Question(
-            trait=config.trait_name,
-            metric=metric_of(config),
-            wanted=wanted_of(rundir.path(RESULTS), config),
-            source_name=config.source.name,
-            target_name=config.target.name,
-            target_prompt=prompt_of(config.target, config),
-            source_prompt=source_prompt if source_prompt.system_prompt or source_prompt.examples else None,
-            sampling=config.target.sampling,
-        ),
-        config.sweep,
-        rundir.path(SWEEP),
-        reporter,
-    )
+    with scorer_of(config, elicitation, str(path), rundir.path(SWEEP), reporter, rundir.journals()) as scorer:
+        sweep(
+            read_vector(rundir.path(VECTOR)),
+            config.model,
+            elicitation,
+            read_responses(rundir.path(RESPONSES)),
+            Question(
+                trait=config.trait_name,
+                scorer=scorer,
+                wanted=wanted_of(rundir.path(RESULTS), config),
+                source_name=config.source.name,
+                target_name=config.target.name,
+                target_prompt=prompt_of(config.target, config),
+                source_prompt=source_prompt if source_prompt.system_prompt or source_prompt.examples else None,
+                sampling=config.target.sampling,
+            ),
+            config.sweep,
+            rundir.path(SWEEP),
+            reporter,
+        )
 
 
 def _settings(config: Config) -> dict[str, object]:
     return {
         "sweep": {k: v for k, v in config.sweep.model_dump(mode="json").items() if k != "batch_size"},
-        "judge": config.judge.model_dump(mode="json"),
+        "judge": judge_settings(config),
         "model": config.model.model_dump(mode="json"),
         "weights": weights_state(config.model),
         "trait": as_json(read_trait(config.trait)),
@@ -223,4 +193,5 @@ STAGE = Stage(
     writes=(SWEEP, VERDICT),
     settings=_settings,
     run=_run,
+    asks=asks_judge,
 )

@@ -21,7 +21,7 @@ from steer_llama.lm.steer import Steering
 from steer_llama.lm.tokens import AnswerTokens, encode_answer, encode_prompt
 from steer_llama.progress import Reporter
 from steer_llama.records import Demonstration, Message, Response, SplitName, Trial, as_json
-from steer_llama.style import Metric, distinct_n, measure
+from steer_llama.style import distinct_n, measure
 from steer_llama.vectors import SteeringVector
 
 
@@ -49,7 +49,10 @@ class Job:
 
 
 class Laboratory:
-    """Writes answers under setups and measures them; every trial is journalled when its batch is done."""
+    """Writes answers under setups and measures them; every trial is journalled when its batch is done.
+
+    The trait score is not among the measurements (`scorers` gives it): another judge needs no other answers.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,6 @@ class Laboratory:
         vector_fingerprint: str,
         prompt: Demonstration,
         sampling: Sampling,
-        metric: Metric,
         batch_size: int,
     ) -> None:
         """``prompt`` is the target's own, under which perplexity is measured too."""
@@ -67,7 +69,6 @@ class Laboratory:
         self._vector_fingerprint = vector_fingerprint
         self._prompt = prompt
         self._sampling = sampling
-        self._metric = metric
         self._batch_size = batch_size
 
     def run(
@@ -131,8 +132,6 @@ class Laboratory:
             {
                 **facts,
                 "text": text,
-                "trait_score": self._metric.score(text),
-                "trait_count": self._metric.count(text),
                 "features": measure(text),
                 "nll": nats[0],
                 "tokens": nats[1],
@@ -182,7 +181,6 @@ class Laboratory:
                 "model": self._model.fingerprint,
                 "dtype": self._model.dtype,
                 "vector": self._vector_fingerprint if job.setup.layer is not None else None,
-                "metric": self._metric.name,
                 "sampling": self._sampling.model_dump(mode="json"),
                 "messages": list(self._messages(job.setup.prompt, job.question)),
                 "setup": [job.setup.arm, job.setup.layer, job.setup.strength, job.setup.direction],

@@ -1,0 +1,43 @@
+"""One YAML, one section per stage. Every value has its unit and its default here and is read in one place."""
+
+from steer_llama.config.base import Sampling, Settings
+from steer_llama.config.endpoints import HOW, PRESETS, ArmSettings, EndpointSettings, Price, ServerSettings
+from steer_llama.config.loading import explain, load_config, parse_config
+from steer_llama.config.sections import (
+    DEFAULT_POSITIONS,
+    AuthorSettings,
+    BudgetSettings,
+    Config,
+    ExtractSettings,
+    FilterSettings,
+    FitSettings,
+    JudgeSettings,
+    ModelSettings,
+    ReportSettings,
+    SweepSettings,
+)
+
+__all__ = [
+    "DEFAULT_POSITIONS",
+    "HOW",
+    "PRESETS",
+    "ArmSettings",
+    "AuthorSettings",
+    "BudgetSettings",
+    "Config",
+    "EndpointSettings",
+    "ExtractSettings",
+    "FilterSettings",
+    "FitSettings",
+    "JudgeSettings",
+    "ModelSettings",
+    "Price",
+    "ReportSettings",
+    "Sampling",
+    "ServerSettings",
+    "Settings",
+    "SweepSettings",
+    "explain",
+    "load_config",
+    "parse_config",
+]

@@ -1,0 +1,34 @@
+"""What the JSON files hold. Plain data: no torch, no network."""
+
+from steer_llama.records.answers import Pair, Response, Result
+from steer_llama.records.asked import Demonstration, Elicitation, InstructionPair, Split, Trait, Turn
+from steer_llama.records.base import Message, Record, SplitName, as_json
+from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
+from steer_llama.records.trials import Condition, Interval, Measured, TestArm, Trial, Verdict
+
+__all__ = [
+    "ChatFailure",
+    "ChatReply",
+    "ChatRequest",
+    "Condition",
+    "Demonstration",
+    "Elicitation",
+    "InstructionPair",
+    "Interval",
+    "Measured",
+    "Message",
+    "Pair",
+    "Record",
+    "Response",
+    "Result",
+    "Split",
+    "SplitName",
+    "TestArm",
+    "TokenChoice",
+    "TokenStep",
+    "Trait",
+    "Trial",
+    "Turn",
+    "Verdict",
+    "as_json",
+]

@@ -1,0 +1,131 @@
+"""Asking chat models with a memory: every answer is journalled when it arrives and never asked for again."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from steer_llama.chat import Budget, Endpoint, Journal, OpenAICompatibleEndpoint, answer_together, spent_on
+from steer_llama.config import BudgetSettings, ServerSettings
+from steer_llama.errors import EndpointError
+from steer_llama.progress import Reporter
+from steer_llama.records import ChatFailure, ChatReply, ChatRequest, as_json
+from steer_llama.stages.journalled import journalled
+
+_NAMED = 3
+"""Failures that an error names."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came back."""
+
+    replies: dict[str, ChatReply]
+    """By the request's key."""
+    refused: dict[str, ChatFailure]
+    """Requests that the server will not answer, by key."""
+    asked_now: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Requests, and the endpoint that they go to (opened only when something has to be asked)."""
+
+    open_endpoint: Callable[[], Endpoint]
+    requests: Sequence[ChatRequest]
+
+
+class Correspondence:
+    """A journal of replies, and the budget that further ones are paid from."""
+
+    def __init__(
+        self, journal: Journal, reporter: Reporter, budget: BudgetSettings, others: Iterable[Path] = ()
+    ) -> None:
+        """``others``: journals of the same run, whose replies were paid from the same budget."""
+        self._journal = journal
+        self._reporter = reporter
+        self.known = {reply.key: reply for reply in journalled(journal, ChatReply)}
+        elsewhere = [spent_on(_replies_in(path)) for path in others if path != journal.path]
+        spent = spent_on(self.known.values())
+        for more in elsewhere:
+            spent = spent.plus(more)
+        self.budget = Budget(budget, spent)
+
+    def server(self, name: str, settings: ServerSettings) -> OpenAICompatibleEndpoint:
+        """The model behind a server, paid from this budget. Raises as `OpenAICompatibleEndpoint.from_settings`."""
+        return OpenAICompatibleEndpoint.from_settings(name, settings, self.budget)
+
+    def ask(self, open_endpoint: Callable[[], Endpoint], requests: Sequence[ChatRequest], title: str) -> Heard:
+        """The replies to ``requests``: from the journal, or asked for now. Raises as `ask_together`."""
+        return self.ask_together([Ask(open_endpoint, requests)], title)
+
+    def ask_together(self, asks: Sequence[Ask], title: str) -> Heard:
+        """The replies to all requests; endpoints behind servers are asked at the same time.
+
+        Raises:
+            EndpointError: an endpoint failed, or some requests did and may be asked again; the rest is journalled.
+            BudgetError: the budget allows no further call.
+            StorageError: the journal cannot be written.
+        """
+        requests = [request for ask in asks for request in ask.requests]
+        missing = [(ask, self._missing(ask.requests)) for ask in asks]
+        left = sum(len(own) for _, own in missing)
+        failures: list[ChatFailure] = []
+        if left:
+            opened = [(ask.open_endpoint(), own) for ask, own in missing if own]
+            with self._reporter.task(title, len(requests), "answers", len(requests) - left) as advance:
+                for outcome in answer_together(opened):
+                    if isinstance(outcome, ChatFailure):
+                        failures.append(outcome)
+                    else:
+                        self._keep(outcome)
+                    advance(1)
+            if passing := [failure for failure in failures if not failure.permanent]:
+                raise EndpointError(_unanswered(passing, len(requests)))
+        return Heard(
+            {request.key: self.known[request.key] for request in requests if request.key in self.known},
+            {failure.key: failure for failure in failures},
+            left,
+        )
+
+    def _missing(self, requests: Sequence[ChatRequest]) -> list[ChatRequest]:
+        return list({request.key: request for request in requests if request.key not in self.known}.values())
+
+    def _keep(self, reply: ChatReply) -> None:
+        self._journal.append(as_json(reply))
+        self.known[reply.key] = reply
+
+
+@contextmanager
+def correspondence(
+    path: Path, reporter: Reporter, budget: BudgetSettings, others: Iterable[Path] = ()
+) -> Iterator[Correspondence]:
+    """A `Correspondence` in the journal ``path``, which no other process may use meanwhile.
+
+    Raises:
+        ConflictError: another process is at work on this journal.
+        RecordError: the journal is broken or holds something else.
+    """
+    with Journal(path) as journal:
+        yield Correspondence(journal, reporter, budget, others)
+
+
+def journal_of(out: Path) -> Path:
+    """The journal that stands beside a stage's file."""
+    return out.with_name(out.stem + ".journal.jsonl")
+
+
+def _replies_in(path: Path) -> Iterator[ChatReply]:
+    """The replies in another stage's journal; what else stands there cost no calls."""
+    for row in Journal(path).load():
+        if "finish_reason" in row and "calls" in row:
+            yield ChatReply.model_validate(row)
+
+
+def _unanswered(failures: Sequence[ChatFailure], of: int) -> str:
+    named = "; ".join(failure.reason for failure in failures[:_NAMED])
+    more = f" (and {len(failures) - _NAMED} more)" if len(failures) > _NAMED else ""
+    return (
+        f"{len(failures)} of {of} requests got no answer: {named}{more}. The others are kept: "
+        "run the same command again to ask for these."
+    )
