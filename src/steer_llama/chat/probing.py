@@ -21,7 +21,7 @@ _COLOUR_SCHEMA: dict[str, Any] = {
 }
 _NUMBER = "How hot is fire, on a scale from 0 (ice) to 100 (the sun)? Answer with the number alone."
 _TOKENS = 64
-"""Tokens of an answer at least: enough for an object of two keys."""
+"""Of an answer, unless less will do."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Prober:
     def __init__(self, endpoint: OpenAICompatibleEndpoint, sampling: Sampling) -> None:
         self._endpoint = endpoint
         self._sampling = sampling.model_copy(update={"max_tokens": max(_TOKENS, sampling.max_tokens)})
+        self._thinks = True  # until it is seen not to
         self._calls = 0
 
     def probe(self) -> Probe:
@@ -71,11 +72,12 @@ class Prober:
         latency = time.monotonic() - began
         if isinstance(plain, str):
             raise EndpointError(plain)
+        self._thinks = bool(plain.reasoning)
         logprobs, numbers = self._logprobs()
         return Probe(
             latency=latency,
             answer=plain.text,
-            thinks=bool(plain.reasoning),
+            thinks=self._thinks,
             structured=self._structured(),
             logprobs=logprobs,
             numbers=numbers,
@@ -96,7 +98,7 @@ class Prober:
         return Finding(works=fits, seen=_shown(reply))
 
     def _logprobs(self) -> tuple[Finding, Literal["whole", "digits", "unknown"]]:
-        reply = self._ask(self._request(_NUMBER, top_logprobs=20))
+        reply = self._ask(self._request(_NUMBER, 4, top_logprobs=20))
         if isinstance(reply, str):
             return Finding(works=False, seen=reply), "unknown"
         if not any(step.top for step in reply.steps):
@@ -111,13 +113,13 @@ class Prober:
     def _continues(self) -> Finding:
         begun: Message = {"role": "assistant", "content": "One, two, three,"}
         counted = (*build_messages("", (), "Count from one to five in words."), begun)
-        reply = self._ask(self._request_of(counted, temperature=0, max_tokens=4, continues=True))
+        reply = self._ask(self._request_of(counted, 4, temperature=0, continues=True))
         if isinstance(reply, str):
             return Finding(works=False, seen=reply)
         return Finding(works=reply.text.strip().lower().startswith("four"), seen=_shown(reply))
 
     def _seeds(self) -> Finding:
-        replies = [self._ask(self._request(_QUESTION, temperature=1.0, seed=seed)) for seed in (11, 11, 12)]
+        replies = [self._ask(self._request(_QUESTION, 16, temperature=1.0, seed=seed)) for seed in (11, 11, 12)]
         texts = [reply if isinstance(reply, str) else reply.text for reply in replies]
         for reply in replies:
             if isinstance(reply, str):
@@ -128,11 +130,14 @@ class Prober:
             return Finding(works=False, seen="two seeds gave the same answer")
         return Finding(works=True, seen="the same seed gave the same answer, another seed another")
 
-    def _request(self, question: str, **more: Any) -> ChatRequest:
-        return self._request_of(build_messages("", (), question), **more)
+    def _request(self, question: str, max_tokens: int = _TOKENS, **more: Any) -> ChatRequest:
+        return self._request_of(build_messages("", (), question), max_tokens, **more)
 
-    def _request_of(self, messages: tuple[Message, ...], **more: Any) -> ChatRequest:
-        drawn: dict[str, Any] = {name: more.pop(name) for name in ("temperature", "seed", "max_tokens") if name in more}
+    def _request_of(self, messages: tuple[Message, ...], max_tokens: int, **more: Any) -> ChatRequest:
+        """``max_tokens`` is enough for the answer; a model that thinks gets all that its settings allow."""
+        drawn: dict[str, Any] = {name: more.pop(name) for name in ("temperature", "seed") if name in more}
+        if not self._thinks:
+            drawn["max_tokens"] = max_tokens
         return chat_request(f"probe {self._calls}", messages, self._sampling.model_copy(update=drawn), **more)
 
     def _ask(self, request: ChatRequest) -> ChatReply | str:

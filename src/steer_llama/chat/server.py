@@ -7,14 +7,16 @@ from urllib.parse import urlsplit
 
 import httpx2
 import openai
+from openai.types.chat import ChatCompletionChunk
 
 from steer_llama.chat.retrying import TryAgainError, asked_to_wait, may_pass
 from steer_llama.chat.server_errors import fatal, refusal, server_message, short, shown_question, shown_url
-from steer_llama.chat.wire import Completion, MalformedReplyError, read_body, read_chunks, request_fields
+from steer_llama.chat.wire import Completion, MalformedReplyError, read_body, read_chunks, request_body
 from steer_llama.config import ServerSettings
 from steer_llama.errors import ConfigError, EndpointError
 from steer_llama.records import ChatRequest
 
+_PATH = "/chat/completions"
 _NO_KEY = "no-key-was-given"
 """Local servers want no key, but the SDK wants one."""
 
@@ -97,12 +99,16 @@ class Server:
             return None  # something answers, but not with a list of models
 
     def _exchange(self, request: ChatRequest) -> Completion:
-        fields = request_fields(request, self._settings)
-        completions = self._client.chat.completions
+        # The SDK's `post` and not its `create`, which looks through every request for keys to rename (a quarter of
+        # the time that a call takes us) and has no place for fields that OpenAI does not know.
+        body = request_body(request, self._settings)
         if self._settings.stream:
-            with completions.create(**fields) as chunks:
+            kind = openai.Stream[ChatCompletionChunk]
+            with self._client.post(
+                _PATH, cast_to=ChatCompletionChunk, body=body, stream=True, stream_cls=kind
+            ) as chunks:
                 return read_chunks(chunk.model_dump() for chunk in self._unless_failed(chunks))
-        response = completions.with_raw_response.create(**fields).http_response
+        response = self._client.post(_PATH, cast_to=httpx2.Response, body=body)
         return read_body(self._json(response.text, response.headers.get("content-type", "")))
 
     def _meaning(self, error: openai.APIStatusError, request: ChatRequest) -> Exception:

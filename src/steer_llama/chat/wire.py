@@ -81,8 +81,8 @@ class _Body(_Lenient):
     usage: _Usage | None = None
 
 
-def request_fields(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
-    """The arguments of ``chat.completions.create``; what OpenAI's API does not know goes into ``extra_body``."""
+def request_body(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
+    """The JSON of a request."""
     fields: dict[str, Any] = {
         "model": settings.model,
         "messages": list(request.messages),
@@ -91,9 +91,8 @@ def request_fields(request: ChatRequest, settings: ServerSettings) -> dict[str, 
         settings.max_tokens_key: request.max_tokens,
         "seed": request.seed,
     }
-    extra: dict[str, Any] = {}
     if request.repetition_penalty != 1:
-        extra["repetition_penalty"] = request.repetition_penalty
+        fields["repetition_penalty"] = request.repetition_penalty
     if request.top_logprobs:
         fields |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.answer_schema is not None:
@@ -101,11 +100,10 @@ def request_fields(request: ChatRequest, settings: ServerSettings) -> dict[str, 
         shape = {"name": "answer", "strict": True, "schema": schema}
         fields["response_format"] = {"type": "json_schema", "json_schema": shape}
     if request.continues:
-        extra |= {"continue_final_message": True, "add_generation_prompt": False}
+        fields |= {"continue_final_message": True, "add_generation_prompt": False}
     if settings.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    kept = {name: value for name, value in fields.items() if name not in settings.omit}
-    return {**kept, "extra_body": {**extra, **settings.extra_body} or None}
+    return {name: value for name, value in fields.items() if name not in settings.omit} | settings.extra_body
 
 
 def _for_openai(schema: Any) -> Any:

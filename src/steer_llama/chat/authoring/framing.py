@@ -1,20 +1,13 @@
 """The evaluation prompt: the author describes the trait, and we put that into a frame whose replies can be read."""
 
+from steer_llama.chat.judging import EXCHANGE
 from steer_llama.records import Trait
 
-FRAME = """\
-Judge how strongly an answer shows one trait: {trait}.
-{description}
-{ends}
-The user wrote:
-<question>
-{question}
-</question>
-
-The answer was:
-<answer>
-{answer}
-</answer>
+FRAME = f"""\
+Judge how strongly an answer shows one trait: {{trait}}.
+{{description}}
+{{ends}}
+{EXCHANGE}
 
 Look at this trait only: whether the answer is right, helpful or long does not matter.
 Reply REFUSAL if the answer declines to respond to the user. Otherwise reply with a number from 0 (no sign of the \

@@ -5,6 +5,7 @@ from steer_llama.chat.judging.judgement import Judgement, Score, over_repeats
 from steer_llama.chat.judging.methods import Method, misfit, read_reply, remarks
 from steer_llama.chat.judging.prompts import (
     ANSWER_SCHEMA,
+    EXCHANGE,
     check_prompt,
     coherence_prompt,
     fill,
@@ -15,6 +16,7 @@ from steer_llama.chat.judging.replies import flaw_in, refuses, why_silent
 
 __all__ = [
     "ANSWER_SCHEMA",
+    "EXCHANGE",
     "Distribution",
     "Judgement",
     "Method",

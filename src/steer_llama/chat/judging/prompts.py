@@ -21,10 +21,7 @@ _AS_JSON = (
     'to 100, or {"refusal": true, "score": null} where the verdict is REFUSAL.'
 )
 
-_COHERENCE = """Judge how coherent an answer is.
-A coherent answer is fluent language that makes sense from beginning to end and speaks to what the user wrote. \
-An incoherent one loops, falls apart into fragments or stray symbols, contradicts itself, or is about something else.
-
+EXCHANGE = """\
 The user wrote:
 <question>
 {question}
@@ -33,7 +30,14 @@ The user wrote:
 The answer was:
 <answer>
 {answer}
-</answer>
+</answer>"""
+"""What is judged, in every evaluation prompt of ours."""
+
+_COHERENCE = f"""Judge how coherent an answer is.
+A coherent answer is fluent language that makes sense from beginning to end and speaks to what the user wrote. \
+An incoherent one loops, falls apart into fragments or stray symbols, contradicts itself, or is about something else.
+
+{EXCHANGE}
 
 Look at coherence only: style, tone, length and whether the facts are right do not matter, and an answer that merely \
 stops in the middle of a sentence is not incoherent for that.
