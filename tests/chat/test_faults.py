@@ -293,21 +293,29 @@ def test_tokens_and_money_never_exceed_their_limits() -> None:
         assert budget.spent.cost == pytest.approx(0.000_025 * budget.spent.calls)
 
 
+LISTED = Answer(body={"object": "list", "data": [{"id": "m", "object": "model"}]})
+ANOTHER = Answer(body={"object": "list", "data": [{"id": "n", "object": "model"}]})
+
+
 @pytest.mark.parametrize(
-    ("models", "may_ask", "calls", "says"),
+    ("models", "chat", "may_ask", "calls", "says"),
     [
-        (Answer(body={"object": "list", "data": [{"id": "m", "object": "model"}]}), True, 0, None),
-        (Answer(body={"object": "list", "data": [{"id": "n", "object": "model"}]}), True, 0, "it has n"),
-        (Answer(401, {"error": {"message": "sk-secret is wrong"}}), True, 0, "refused the key"),
-        (Answer(404, {}), False, 0, None),
-        (Answer(404, {}), True, 1, None),
-        (Answer(body=["odd"]), True, 1, None),
+        (LISTED, Answer(404, {}), True, 0, None),
+        (ANOTHER, Answer(body=GOOD), False, 1, None),
+        (ANOTHER, Answer(404, {"detail": "no m here"}), False, 1, r"HTTP 404: no m here.* It has n\."),
+        (ANOTHER, Answer(400, {"detail": "what is m?"}), False, 1, r"HTTP 400: what is m\?.* It has n\."),
+        (Answer(401, {"error": {"message": "sk-secret is wrong"}}), Answer(body=GOOD), True, 0, "refused the key"),
+        (Answer(403, {}), Answer(body=GOOD), True, 1, None),
+        (Answer(403, {}), Answer(403, {}), True, 1, "refused the key"),
+        (Answer(404, {}), Answer(404, {}), False, 0, None),
+        (Answer(404, {}), Answer(body=GOOD), True, 1, None),
+        (Answer(body=["odd"]), Answer(body=GOOD), True, 1, None),
     ],
 )
 def test_access_is_checked_at_no_cost_where_that_is_possible(
-    models: Answer, may_ask: bool, calls: int, says: str | None
+    models: Answer, chat: Answer, may_ask: bool, calls: int, says: str | None
 ) -> None:
-    with serve(lambda question, before: Answer(body=GOOD)) as server:
+    with serve(lambda question, before: chat) as server:
         server.models = models
         if says is None:
             endpoint(server).check_access(may_ask=may_ask)

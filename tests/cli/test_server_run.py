@@ -120,7 +120,11 @@ def test_a_judge_with_a_wrong_key_is_told_before_anybody_is_asked(
 
 
 def test_check(tmp_path: Path, made: Made) -> None:
+    known = True
+
     def script(question: str, _: int) -> Answer:
+        if not known:
+            return Answer(404, {"error": {"message": "no pi-1"}})
         if "JSON" in question:
             return Answer(400, {"error": {"message": "no response_format here"}})
         return Answer(body=said("Four"))
@@ -134,7 +138,10 @@ def test_check(tmp_path: Path, made: Made) -> None:
         assert "no response_format here" in " ".join(ran.out.split())
         assert "two seeds gave the same answer" in ran.out
         assert "budget.max_calls is 5, and the run may need 9" in ran.out
+        # Imagine that the name were wrong.
         server.models = Answer(body={"data": [{"id": "pi-2", "object": "model"}], "object": "list"})
+        known = False
         ran = steer_llama("check", config)
         assert ran.code == 1
-        assert "it has pi-2" in " ".join(ran.out.split())
+        assert "HTTP 404: no pi-1" in " ".join(ran.out.split())
+        assert "It has pi-2" in " ".join(ran.out.split())

@@ -83,23 +83,23 @@ class OpenAICompatibleEndpoint:
     def check_access(self, *, may_ask: bool = False) -> None:
         """Find out whether the server can be reached, accepts the key and has the model.
 
-        A server that keeps no list of its models is asked for a single token, if it ``may_ask``.
+        The list of its models tells at no cost; where it has none, a single token is asked for, if we ``may_ask``.
 
         Raises:
             EndpointError: it cannot, or does not.
         """
         models = self._server.models()
-        if models and self._settings.model not in models:
-            shown = ", ".join(models[:5]) + (" …" if len(models) > 5 else "")
-            raise EndpointError(
-                f"{self._server.where}: the server has no model of that name; it has {shown}. "
-                "Set 'model' to one of them."
-            )
-        if not models and may_ask:
-            hello = chat_request("", build_messages("", (), "Hello"), Sampling(max_tokens=1))
+        if (models and self._settings.model in models) or (not models and not may_ask):
+            return
+        # A list may lack a name that the server takes all the same: an alias, or whatever llama-server is told.
+        hello = chat_request("", build_messages("", (), "Hello"), Sampling(max_tokens=1))
+        listed = f" It has {', '.join(models[:5])}{' …' if len(models) > 5 else ''}." if models else ""
+        try:
             outcome = self.ask(hello)
-            if isinstance(outcome, ChatFailure):
-                raise EndpointError(outcome.reason)
+        except EndpointError as error:
+            raise EndpointError(f"{error}{listed}") from None
+        if isinstance(outcome, ChatFailure):
+            raise EndpointError(f"{outcome.reason}.{listed}")
 
     def _failed(self, failure: ChatFailure) -> ChatFailure:
         """Hand the failure on, unless it looks like the endpoint's own."""

@@ -87,9 +87,9 @@ class Server:
         try:
             return [str(model.id) for model in self._client.models.list()]
         except openai.APIStatusError as error:
-            if error.status_code in {401, 403}:
+            if error.status_code == 401:
                 raise EndpointError(f"{self.where}: {fatal(error, self._key)}") from None
-            return None
+            return None  # 403 among others: a key may be good for chats and not for this list
         except openai.APIConnectionError as error:
             cause = short(str(error.__cause__ or error), self._key)
             raise EndpointError(
