@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from steer_llama.chat import Journal
-from steer_llama.config import BudgetSettings, Config
+from steer_llama.config import BudgetSettings, Config, RespondSettings
 from steer_llama.elicitations import with_split
 from steer_llama.errors import BudgetError, ConflictError, EndpointError, RecordError, StorageError
 from steer_llama.files import write_json
@@ -170,7 +170,7 @@ def test_a_question_that_a_server_refuses(tmp_path: Path) -> None:
         assert [(r.text, r.finish_reason) for r in refused] == [("", "refused")] * 2
         assert all("HTTP 400: policy" in str(r.reason) for r in refused)
         assert all(r.reason is None and r.text for r in responses if r.question != "Why 3?")
-        assert "1 refused by the server" in reporter.notes[0]
+        assert "1 without an answer" in reporter.notes[0]
         server.bodies.clear()
         assert respond(config(server), ASKED, out, reporter) == responses
         assert sorted(asked_of(server)) == [("llama-3", "Why 3?"), ("pi-1", "Why 3?")]
@@ -216,3 +216,23 @@ def test_both_arms_are_asked_at_the_same_time(tmp_path: Path) -> None:
     with serve(lambda question, before: Answer(body=said(question), seconds=0.1)) as server:
         respond(config(server), ASKED, tmp_path / "o.jsonl", SilentReporter())
         assert server.most_under_way == 2
+
+
+def test_a_question_that_always_fails_can_be_done_without(tmp_path: Path) -> None:
+    """One poisonous question must not keep all the others from being used, if the user says so."""
+    out, reporter = tmp_path / "o.jsonl", SilentReporter()
+
+    def script(question: str, before: int) -> Answer:
+        return Answer(500, {"error": {"message": "crash"}}) if question == "Why 3?" else fine(question, before)
+
+    with serve(script) as server:
+        patient = config(server)
+        for spare in (0, 1):
+            given_up = patient.model_copy(update={"respond": RespondSettings(max_failed=spare)})
+            with pytest.raises(EndpointError, match=r"2 of 12 requests got no answer.*respond\.max_failed"):
+                respond(given_up, ASKED, out, reporter)
+            assert not out.exists()
+        responses = respond(patient.model_copy(update={"respond": RespondSettings(max_failed=2)}), ASKED, out, reporter)
+    failed = [response for response in responses if response.question == "Why 3?"]
+    assert [(r.text, r.finish_reason) for r in failed] == [("", "failed")] * 2
+    assert all("HTTP 500: crash" in str(r.reason) for r in failed)

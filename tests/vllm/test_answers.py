@@ -27,7 +27,7 @@ def answers(vllm: Vllm, asked: list[ChatRequest], concurrency: int) -> dict[str,
 
 def test_two_hundred_at_once(vllm: Vllm) -> None:
     asked = requests(MANY, Sampling(temperature=0, max_tokens=8))
-    together = answers(vllm, asked, concurrency=32)
+    together = answers(vllm, asked, concurrency=MANY)
     assert together.keys() == {request.key for request in asked}
     assert len(together) == MANY
     assert all(text.strip() for text in together.values())

@@ -16,6 +16,8 @@ from steer_llama.config import ServerSettings
 from steer_llama.errors import ConfigError, EndpointError
 from steer_llama.records import ChatRequest
 
+_CONNECT_SECONDS = 20.0
+"""An answer may take long; a host that does not even take the call is not there."""
 _PATH = "/chat/completions"
 _NO_KEY = "no-key-was-given"
 """Local servers want no key, but the SDK wants one."""
@@ -50,9 +52,8 @@ class Server:
         self._settings = settings
         self._key = key or _NO_KEY
         # Retries are ours: the SDK's do not cover broken replies, and it passes over a Retry-After above a minute.
-        self._client = openai.OpenAI(
-            api_key=self._key, base_url=settings.base_url, timeout=settings.timeout, max_retries=0
-        )
+        patience = httpx2.Timeout(settings.timeout, connect=min(settings.timeout, _CONNECT_SECONDS))
+        self._client = openai.OpenAI(api_key=self._key, base_url=settings.base_url, timeout=patience, max_retries=0)
 
     def send(self, request: ChatRequest) -> Completion:
         """Ask once.
@@ -68,7 +69,9 @@ class Server:
             return self._whole(self._exchange(request), asked)
         except openai.APIStatusError as error:
             raise self._meaning(error, request) from None
-        except openai.APITimeoutError:
+        except openai.APITimeoutError as error:
+            if isinstance(error.__cause__, httpx2.ConnectTimeout):
+                raise TryAgainError("cannot be reached (it does not take the call)", unreachable=True) from None
             raise TryAgainError(f"no answer within {self._settings.timeout:g} s to {asked}") from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error

@@ -40,7 +40,9 @@ def compare(
     console.print(Text(f"{found.first} and {found.second}"), soft_wrap=True)
     for line in _left_out(found):
         console.print(Text(line), soft_wrap=True)
-    console.print(_scores({"the two": found.scores, **found.with_metric}, metric))
+    scores = {"answers": found.scores, "pairs (source − target)": found.differences}
+    scores |= {f"answers, {name} and {metric}": row for name, row in found.with_metric.items()}
+    console.print(_scores({what: row for what, row in scores.items() if row.answers}))
     console.print(_decisions(found))
 
 
@@ -53,13 +55,13 @@ def _left_out(found: "Comparison") -> list[str]:
     return lines
 
 
-def _scores(rows: "dict[str, ScoreAgreement]", metric: str | None) -> Table:
-    table = Table("scores", title="answer by answer", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("answers", "Pearson r", "Spearman ρ", "mean difference", "mean |difference|"):
+def _scores(rows: "dict[str, ScoreAgreement]") -> Table:
+    table = Table("scores of", title="the scores of both", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("n", "Pearson r", "Spearman ρ", "mean difference", "mean |difference|"):
         table.add_column(name, justify="right")
     for name, row in rows.items():
         table.add_row(
-            Text(name if name == "the two" else f"{name} and {metric}"),
+            Text(name),
             str(row.answers),
             _number(row.pearson, 2),
             _number(row.spearman, 2),

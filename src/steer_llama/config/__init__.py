@@ -14,6 +14,7 @@ from steer_llama.config.sections import (
     JudgeSettings,
     ModelSettings,
     ReportSettings,
+    RespondSettings,
     SweepSettings,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "ModelSettings",
     "Price",
     "ReportSettings",
+    "RespondSettings",
     "Sampling",
     "ServerSettings",
     "Settings",

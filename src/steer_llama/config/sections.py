@@ -66,6 +66,14 @@ class AuthorSettings(Settings):
         return values
 
 
+class RespondSettings(Settings):
+    """How the arms are asked."""
+
+    max_failed: int = Field(0, ge=0)
+    """Answers that may stay out after all retries; with more, the stage fails, and asks for them again next time.
+    (Questions that a server refuses outright do not count: asking again would not help.)"""
+
+
 class JudgeSettings(Settings):
     """How an answer's trait score is found: counted (``metric``), or judged by a model (``endpoint``)."""
 
@@ -180,6 +188,7 @@ class Config(Settings):
     target: ArmSettings
     budget: BudgetSettings = BudgetSettings()
     model: ModelSettings = ModelSettings()
+    respond: RespondSettings = RespondSettings()
     judge: JudgeSettings = JudgeSettings()
     filter: FilterSettings = FilterSettings()
     extract: ExtractSettings = ExtractSettings()

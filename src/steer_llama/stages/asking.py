@@ -23,7 +23,7 @@ class Heard:
     replies: dict[str, ChatReply]
     """By the request's key."""
     refused: dict[str, ChatFailure]
-    """Requests that the server will not answer, by key."""
+    """Requests that have no answer, by key: the server refuses them, or they may be done without."""
     asked_now: int
 
 
@@ -59,11 +59,17 @@ class Correspondence:
         """The replies to ``requests``: from the journal, or asked for now. Raises as `ask_together`."""
         return self.ask_together([Ask(open_endpoint, requests)], title)
 
-    def ask_together(self, asks: Sequence[Ask], title: str) -> Heard:
+    def ask_together(self, asks: Sequence[Ask], title: str, spare: int = 0, without: str = "") -> Heard:
         """The replies to all requests; endpoints behind servers are asked at the same time.
 
+        Args:
+            asks: who is asked what.
+            title: what the progress says.
+            spare: requests that may fail for other reasons than a refusal.
+            without: what an error adds: how to do without those that failed.
+
         Raises:
-            EndpointError: an endpoint failed, or some requests did and may be asked again; the rest is journalled.
+            EndpointError: an endpoint failed, or more requests than that did; the rest is journalled.
             BudgetError: the budget allows no further call.
             StorageError: the journal cannot be written.
         """
@@ -80,8 +86,9 @@ class Correspondence:
                     else:
                         self._keep(outcome)
                     advance(1)
-            if passing := [failure for failure in failures if not failure.permanent]:
-                raise EndpointError(_unanswered(passing, len(requests)))
+            passing = [failure for failure in failures if not failure.permanent]
+            if len(passing) > spare:
+                raise EndpointError(_unanswered(passing, len(requests)) + without)
         return Heard(
             {request.key: self.known[request.key] for request in requests if request.key in self.known},
             {failure.key: failure for failure in failures},

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from steer_llama.errors import ConfigError, RecordError
 from steer_llama.evaluation import (
-    Decision,
     DecisionAgreement,
     ScoreAgreement,
     agree_on_decisions,
@@ -32,6 +31,8 @@ class Comparison:
     """Questions of one file only: left out."""
     scores: ScoreAgreement
     """Over the answers that both score."""
+    differences: ScoreAgreement
+    """Over the pairs whose difference (source minus target) both know: the seed's files have nothing else."""
     decisions: DecisionAgreement
     """Over the pairs whose difference both know."""
     threshold: float
@@ -66,12 +67,12 @@ def compare(first: Path, second: Path | None, metric: Metric | None, threshold: 
         for a, b in zip(_scores(one), _scores(other), strict=True)
         if a is not None and b is not None
     ]
-    decided = [
-        (a, b)
+    differences = [
+        (one.score_difference, other.score_difference)
         for one, other in compared
-        if (a := _decision(one, threshold)) is not None and (b := _decision(other, threshold)) is not None
+        if one.score_difference is not None and other.score_difference is not None
     ]
-    if not scores and not decided:
+    if not scores and not differences:
         raise RecordError(
             f"{names[0]} and {names[1]}: nothing is scored on both sides ({len(shared)} questions in both, "
             f"{len(shared) - len(same)} of them with other answers). Judge the same answers twice."
@@ -90,7 +91,10 @@ def compare(first: Path, second: Path | None, metric: Metric | None, threshold: 
         different=len(shared) - len(same),
         only_in_one=len(ours.keys() ^ theirs.keys()),
         scores=agree_on_scores([a for a, _ in scores], [b for _, b in scores]),
-        decisions=agree_on_decisions([a for a, _ in decided], [b for _, b in decided]),
+        differences=agree_on_scores([a for a, _ in differences], [b for _, b in differences]),
+        decisions=agree_on_decisions(
+            [decide(a, threshold) for a, _ in differences], [decide(b, threshold) for _, b in differences]
+        ),
         threshold=threshold,
         with_metric=with_metric,
     )
@@ -123,8 +127,3 @@ def _answers(result: Result) -> tuple[str, str]:
 
 def _scores(result: Result) -> tuple[float | None, float | None]:
     return result.source_score, result.target_score
-
-
-def _decision(result: Result, threshold: float) -> Decision | None:
-    """From the difference: the seed's results have nothing else."""
-    return None if result.score_difference is None else decide(result.score_difference, threshold)

@@ -15,8 +15,10 @@ from steer_llama.stages.arms import open_endpoint, requests_for, weights_of, wei
 from steer_llama.stages.asking import Ask, Correspondence, correspondence, journal_of
 from steer_llama.stages.stage import Stage
 
-REFUSED = "refused"
-"""``finish_reason`` of a question that the server would not answer."""
+REFUSED, FAILED = "refused", "failed"
+"""``finish_reason`` of a question that the server would not answer, and of one that it could not."""
+
+_WITHOUT = " Or set respond.max_failed to go on without so many."
 
 
 def respond(
@@ -52,7 +54,8 @@ def respond(
                 Ask(_opener(arm, config, letters, reporter), requests[arm.name]) for arm, _ in arms if arm.kind == kind
             ]
             names = " and ".join(arm.name for arm, _ in arms if arm.kind == kind)
-            refused |= letters.ask_together(asks, f"asking {names}").refused
+            spare = config.respond.max_failed - sum(not failure.permanent for failure in refused.values())
+            refused |= letters.ask_together(asks, f"asking {names}", spare, _WITHOUT).refused
         known = letters.known
     responses = [
         _response(arm, role, elicitation, question, known.get(request.key) or refused[request.key])
@@ -82,7 +85,7 @@ def _summary(arm: ArmSettings, responses: Sequence[Response], already: int) -> s
         f"{arm.name}: {len(responses)} answers, {len(responses) - already} of them asked now"
         + (f", {cut} cut at {arm.sampling.max_tokens} tokens" if cut else "")
         + (f", {empty} empty" if empty else "")
-        + (f", {len(refused)} refused by the server (first: {refused[0].reason})" if refused else "")
+        + (f", {len(refused)} without an answer (first: {refused[0].reason})" if refused else "")
     )
 
 
@@ -97,7 +100,8 @@ def _response(
     place = {"arm": arm.name, "role": role, "split": elicitation.split.of(question), "question": question}
     if isinstance(outcome, ChatFailure):
         model = arm.model or arm.name
-        said = {"text": "", "finish_reason": REFUSED, "model": model, "reason": outcome.reason}
+        finish_reason = REFUSED if outcome.permanent else FAILED
+        said = {"text": "", "finish_reason": finish_reason, "model": model, "reason": outcome.reason}
         return Response.model_validate({**place, **said, "key": outcome.key})
     kept = {"key", "text", "finish_reason", "model", "prompt_tokens", "completion_tokens", "reasoning"}
     return Response.model_validate({**place, **outcome.model_dump(include=kept)})
