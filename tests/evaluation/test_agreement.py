@@ -4,7 +4,8 @@ import random
 import pytest
 
 from steer_llama.errors import InputError
-from steer_llama.evaluation import agree_on_decisions, agree_on_scores, correlation, decide
+from steer_llama.evaluation import correlation
+from steer_llama.evaluation.agreement import agree_on_decisions, agree_on_scores, decide
 
 
 def test_scores_against_the_formulas() -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from steer_llama.evaluation import ScoreAgreement
+    from steer_llama.evaluation.agreement import ScoreAgreement
     from steer_llama.stages.compare import Comparison
 
 

@@ -1,16 +1,8 @@
 """From the sweep's answers to a verdict: pure statistics, and the pictures of it."""
 
-from steer_llama.evaluation.agreement import (
-    Decision,
-    DecisionAgreement,
-    ScoreAgreement,
-    agree_on_decisions,
-    agree_on_scores,
-    correlation,
-    decide,
-)
 from steer_llama.evaluation.choose import Choice, Wanted, choose, choose_winner
 from steer_llama.evaluation.coherence import Level, coherence, coherence_interval, level_of, norm_of
+from steer_llama.evaluation.correlation import correlation
 from steer_llama.evaluation.intervals import mean_interval, paired_difference_interval
 from steer_llama.evaluation.measured import measure
 from steer_llama.evaluation.verdict import MIN_QUESTIONS, judge_sweep
@@ -18,19 +10,13 @@ from steer_llama.evaluation.verdict import MIN_QUESTIONS, judge_sweep
 __all__ = [
     "MIN_QUESTIONS",
     "Choice",
-    "Decision",
-    "DecisionAgreement",
     "Level",
-    "ScoreAgreement",
     "Wanted",
-    "agree_on_decisions",
-    "agree_on_scores",
     "choose",
     "choose_winner",
     "coherence",
     "coherence_interval",
     "correlation",
-    "decide",
     "judge_sweep",
     "level_of",
     "mean_interval",

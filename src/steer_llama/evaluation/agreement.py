@@ -1,4 +1,7 @@
-"""How far two scorers agree: a pair of judges, or a judge and a measured feature."""
+"""How far two scorers agree: a pair of judges, or a judge and a measured feature.
+
+Not part of the room's face: scikit-learn takes seconds to import, which only ``compare`` should wait for.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from sklearn.metrics import cohen_kappa_score  # type: ignore[import-untyped]
 
 from steer_llama.errors import InputError
+from steer_llama.evaluation.correlation import correlation
 
 Decision = Literal["source", "target", "neither"]
 
@@ -39,13 +43,6 @@ class DecisionAgreement:
     """Cohen's: agreement beyond chance, 1 at most; ``None`` where chance agrees always (all decisions are one)."""
     counts: dict[str, int]
     """Pairs by both decisions, as ``source/neither``."""
-
-
-def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Pearson's r; ``None`` for fewer than two values, or where one side is constant."""
-    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
-        return None
-    return float(np.corrcoef(first, second)[0, 1])
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

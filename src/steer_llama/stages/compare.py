@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steer_llama.errors import ConfigError, RecordError
-from steer_llama.evaluation import (
+from steer_llama.evaluation.agreement import (
     DecisionAgreement,
     ScoreAgreement,
     agree_on_decisions,
