@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from steer_llama.chat.authoring import Written, write_elicitation
 from steer_llama.chat.authoring.checks import pair_flaw, question_flaw
@@ -219,3 +220,16 @@ def test_two_ends_that_say_the_same_are_left_out() -> None:
     same = evaluation_prompt(TRAIT, "It jokes.", "It jokes", "it jokes.")
     assert "little of it" not in same
     assert "It jokes.\n\nThe user wrote:" in same
+
+
+@pytest.mark.parametrize(
+    "text", ['{"questions": [' + "1" * 5000, "[" * 3000, '{"questions": ["half \\ud83d an emoji here"]}']
+)
+def test_replies_that_nobody_can_read_are_asked_for_again(text: str) -> None:
+    """And never a crash: they are journalled, so the same command would meet them again."""
+    from steer_llama.chat.authoring.replies import UnusableReplyError, read_as, read_list
+
+    bad = ChatReply(key="k", text=text, finish_reason="length", model="m")
+    with pytest.raises(UnusableReplyError):
+        for item in read_list(bad, "questions"):
+            read_as(item, TypeAdapter(str))

@@ -9,7 +9,7 @@ import pytest
 
 from steer_llama.chat import Budget, OpenAICompatibleEndpoint, Spending, build_messages
 from steer_llama.config import BudgetSettings, EndpointSettings, Price
-from steer_llama.errors import BudgetError, EndpointError
+from steer_llama.errors import BudgetError, ConfigError, EndpointError
 from steer_llama.records import ChatFailure, ChatReply, ChatRequest
 from tests.chat.server import Answer, ChatServer, said, serve, streamed
 
@@ -23,6 +23,7 @@ def request(question: str = "Why?", **more: Any) -> ChatRequest:
 
 def endpoint(server: ChatServer, budget: Budget | None = None, **settings: Any) -> OpenAICompatibleEndpoint:
     whole = {"base_url": server.base_url, "model": "m", "timeout": 0.5, "max_retries": 4, "max_wait": 2.0, **settings}
+    whole.setdefault("api_key_env", "THE_KEY")
     return OpenAICompatibleEndpoint("pi", EndpointSettings(**whole), "sk-secret", budget)
 
 
@@ -50,6 +51,10 @@ def asked(server: ChatServer, questions: int = 1, **settings: Any) -> list[ChatR
         Answer(body="<html>We are back soon</html>"),
         Answer(body="null"),
         Answer(body=said(None)),
+        Answer(body=said("half an ans", "abort")),
+        Answer(body="[" * 5000, content_type="application/json"),
+        Answer(503, {}, {"Retry-After": "Fri, 31 Dec 99999 23:59:59 GMT"}),
+        Answer(503, {}, {"Retry-After": "0"}),
     ],
     ids=lambda fault: f"{fault.status} {str(fault.body)[:20]} cut={fault.cut} {fault.seconds}",
 )
@@ -172,8 +177,10 @@ def test_a_streamed_answer() -> None:
         Answer(pieces=streamed("Hel", "lo"), cut=150),
         Answer(pieces=('{"error": {"message": "out of memory"}}',)),
         Answer(pieces=('{"choices": [{"delta": {"content": "He',)),
+        Answer(pieces=("null",)),
+        Answer(pieces=streamed()),
     ],
-    ids=["ends early", "breaks", "error", "half a piece"],
+    ids=["ends early", "breaks", "error", "half a piece", "no object", "no content"],
 )
 def test_a_broken_stream_is_asked_for_again(fault: Answer) -> None:
     with serve(lambda question, before: fault if before == 0 else Answer(pieces=streamed("whole"))) as server:
@@ -300,7 +307,9 @@ ANOTHER = Answer(body={"object": "list", "data": [{"id": "n", "object": "model"}
 @pytest.mark.parametrize(
     ("models", "chat", "may_ask", "calls", "says"),
     [
-        (LISTED, Answer(404, {}), True, 0, None),
+        (LISTED, Answer(404, {}), False, 0, None),
+        (LISTED, Answer(body=GOOD), True, 1, None),
+        (LISTED, Answer(401, {}), True, 1, "refused the key"),
         (ANOTHER, Answer(body=GOOD), False, 1, None),
         (ANOTHER, Answer(404, {"detail": "no m here"}), False, 1, r"HTTP 404: no m here.* It has n\."),
         (ANOTHER, Answer(400, {"detail": "what is m?"}), False, 1, r"HTTP 400: what is m\?.* It has n\."),
@@ -336,3 +345,59 @@ def test_openai_gets_no_lengths_in_a_schema() -> None:
     assert sent[1] == schema
     assert sent[0]["properties"]["list"] == {"type": "array", "items": {"type": "string"}, "maxItems": 2}
     assert sent[0]["properties"]["one"] == {"type": "string"}
+
+
+ODD = {"token": "9", "logprob": -0.1}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"usage": {"prompt_tokens": "many", "completion_tokens": 2.5}},
+        {"usage": "none"},
+        {"usage": {"prompt_tokens": -5, "completion_tokens": -7}},
+        {"model": 5},
+        {"model": "half \ud83d"},
+        {"choices": [{"message": {"content": "fine"}, "logprobs": {"content": [{**ODD, "top_logprobs": None}]}}]},
+        {"choices": [{"message": {"content": [{"type": "text", "text": "fine"}, {"type": "x", "text": None}]}}]},
+    ],
+    ids=str,
+)
+def test_a_whole_answer_among_oddities_is_kept(odd: dict[str, Any]) -> None:
+    budget = Budget()
+    with serve(lambda question, before: Answer(body={**GOOD, **odd})) as server:
+        (reply,) = endpoint(server, budget).answer([request(top_logprobs=1)])
+    assert isinstance(reply, ChatReply), reply.reason
+    assert (reply.text, reply.calls) == ("fine", 1)
+    reply.model_dump_json().encode()
+    assert budget.spent.tokens == reply.tokens > 0, "what is not counted is estimated"
+
+
+def test_log_probabilities_that_are_none() -> None:
+    tops = [{"token": "90", "logprob": -0.01}, {"token": "10", "logprob": float("nan")}, {"token": "5", "logprob": 3.0}]
+    choice = {"message": {"content": "90"}, "logprobs": {"content": [{**tops[0], "top_logprobs": tops}]}}
+    with serve(lambda question, before: Answer(body={**GOOD, "choices": [choice]})) as server:
+        (reply,) = endpoint(server).answer([request(top_logprobs=3)])
+    assert isinstance(reply, ChatReply)
+    assert [one.token for one in reply.steps[0].top] == ["90"]
+
+
+def test_a_stream_that_a_filter_ends_is_a_refusal() -> None:
+    with serve(lambda question, before: Answer(pieces=streamed("", finish_reason="content_filter"))) as server:
+        (failure,) = asked(server, stream=True)
+        assert isinstance(failure, ChatFailure)
+        assert failure.permanent
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("url", ["http://host:abc/v1", "http://[::1/v1", "ftp://host/v1"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"pi: base_url"):
+        OpenAICompatibleEndpoint("pi", EndpointSettings(base_url=url, model="m"))
+
+
+def test_a_key_in_the_place_of_its_variable_is_not_repeated() -> None:
+    settings = EndpointSettings(base_url="http://host/v1", model="m", api_key_env="sk-very-secret-1")
+    with pytest.raises(ConfigError, match="no name of an environment variable") as caught:
+        OpenAICompatibleEndpoint.from_settings("pi", settings)
+    assert "secret" not in str(caught.value)

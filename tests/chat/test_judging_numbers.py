@@ -167,3 +167,21 @@ def test_texts_that_go_on_after_a_score(text: str) -> None:
 def test_no_log_probabilities() -> None:
     found = read_reply("logprobs", reply(text="75"), {}, 0.25)
     assert found == Judgement.unscored("the endpoint gave no log probabilities for this reply")
+
+
+@pytest.mark.parametrize(("drawn", "chances"), [("7", {75: 0.9}), ("1", {100: 0.9}), ("10", {100: 0.9})])
+def test_a_number_that_may_have_been_cut_is_unscored(drawn: str, chances: dict[int, float]) -> None:
+    """By a limit of one or two tokens, at a server that cannot go on with an answer: 75 must not become 7."""
+    writer = by_digits(chances)
+    cut = written(writer, list(drawn)).model_copy(update={"finish_reason": "length"})
+    judgement = read_reply("logprobs", cut, {}, 0.25)
+    assert judgement.score is None
+    assert "may have been cut in its number" in str(judgement.reason)
+
+
+@pytest.mark.parametrize("text", ["10/10", "10 out of 10", "9.5/10", "1,000"])
+def test_a_score_on_another_scale(text: str) -> None:
+    first = step(text[:1], {text[:1]: 0.9})
+    judgement = read_reply("logprobs", reply(first, text=text), {}, 0.25)
+    assert judgement.score is None
+    assert "no score from 0 to 100" in str(judgement.reason)

@@ -78,6 +78,7 @@ def test_a_reply_and_what_was_sent() -> None:
             model="served",
             prompt_tokens=5,
             completion_tokens=2,
+            tokens=7,
         )
         assert server.keys == [f"Bearer {KEY}"]
         assert server.bodies == [

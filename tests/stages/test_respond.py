@@ -236,3 +236,26 @@ def test_a_question_that_always_fails_can_be_done_without(tmp_path: Path) -> Non
     failed = [response for response in responses if response.question == "Why 3?"]
     assert [(r.text, r.finish_reason) for r in failed] == [("", "failed")] * 2
     assert all("HTTP 500: crash" in str(r.reason) for r in failed)
+
+
+def test_only_refused_questions_are_left(tmp_path: Path) -> None:
+    """Killed before its file was written, it asks the refused ones again, and does not take the server for broken."""
+    out = tmp_path / "o.jsonl"
+    odd = {"Why 1?", "Why 3?", "Why 5?"}
+
+    def script(question: str, before: int) -> Answer:
+        return Answer(400, {"error": {"message": "policy"}}) if question in odd else fine(question, before)
+
+    with serve(script) as server:
+        first = respond(config(server), ASKED, out, SilentReporter())
+        out.unlink()
+        assert respond(config(server), ASKED, out, SilentReporter()) == first
+
+
+def test_arms_that_are_one_model_with_one_prompt_are_asked_once(tmp_path: Path) -> None:
+    counter = iter(range(100))
+    with serve(lambda question, before: Answer(body=said(f"Answer {next(counter)}"))) as server:
+        one = config(server, model="llama-3")
+        first = respond(one, ASKED, tmp_path / "o.jsonl", SilentReporter())
+        assert len(server.bodies) == len(QUESTIONS)
+        assert respond(one, ASKED, tmp_path / "o.jsonl", SilentReporter()) == first

@@ -37,8 +37,7 @@ def spent_on(replies: Iterable[ChatReply]) -> Spending:
     """What the replies of earlier runs have cost."""
     spent = Spending()
     for reply in replies:
-        tokens = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
-        spent = spent.plus(Spending(reply.calls, tokens, reply.cost or 0.0))
+        spent = spent.plus(Spending(reply.calls, reply.tokens, reply.cost or 0.0))
     return spent
 
 

@@ -1,6 +1,7 @@
 """A chat model behind an OpenAI-compatible server: Pi's API, vLLM, llama-server, or a hosted one."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -18,6 +19,7 @@ from steer_llama.config import Sampling, ServerSettings
 from steer_llama.errors import ConfigError, EndpointError
 from steer_llama.records import ChatFailure, ChatReply, ChatRequest
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _GIVE_UP_AFTER = 3
 """Requests in a row that fail for good before the endpoint itself is taken for broken."""
 _UNUSABLE_TRIES = 3
@@ -40,7 +42,9 @@ class OpenAICompatibleEndpoint:
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
         self._lock = threading.Lock()
         self._failed_in_a_row = 0
-        self._has_answered = False
+        self._answers_now = False
+        self.has_answered = False
+        """Whether it ever answered, in this run or an earlier one: then a refusal is a question's own fault."""
 
     @classmethod
     def from_settings(cls, name: str, settings: ServerSettings, budget: Budget | None = None) -> Self:
@@ -71,27 +75,35 @@ class OpenAICompatibleEndpoint:
             completion = with_retries(tries.once, self._settings.max_retries, self._settings.max_wait)
         except TryAgainError as error:
             reason = f"{self._server.where}: {error}{tries.told(error)}"
-            if error.unreachable and not self._has_answered:
+            if error.unreachable and not self._answers_now:
                 raise EndpointError(f"{reason}. Check that the server is up and that 'base_url' is right.") from None
             return self._failed(ChatFailure(key=request.key, reason=reason, permanent=False))
         except RefusedError as error:
             return self._failed(ChatFailure(key=request.key, reason=f"{self._server.where}: {error}", permanent=True))
         with self._lock:
-            self._failed_in_a_row, self._has_answered = 0, True
+            self._failed_in_a_row, self.has_answered, self._answers_now = 0, True, True
         return tries.reply(completion)
+
+    def forgive(self) -> None:
+        """Forget the failures so far: what is asked now is to find out what the server can do."""
+        with self._lock:
+            self._failed_in_a_row = 0
 
     def check_access(self, *, may_ask: bool = False) -> None:
         """Find out whether the server can be reached, accepts the key and has the model.
 
-        The list of its models tells at no cost; where it has none, a single token is asked for, if we ``may_ask``.
+        The list of its models tells most of it at no cost; the rest, where we ``may_ask``, a single token.
 
         Raises:
             EndpointError: it cannot, or does not.
         """
         models = self._server.models()
-        if (models and self._settings.model in models) or (not models and not may_ask):
+        if not may_ask and (not models or self._settings.model in models):
             return
-        # A list may lack a name that the server takes all the same: an alias, or whatever llama-server is told.
+        if models and self._settings.model in models and self._settings.api_key_env is None:
+            return
+        # A list may be public, and say nothing of the key; and it may lack a name that the server takes all the same
+        # (an alias, or whatever llama-server is told).
         hello = chat_request("", build_messages("", (), "Hello"), Sampling(max_tokens=1))
         listed = f" It has {', '.join(models[:5])}{' …' if len(models) > 5 else ''}." if models else ""
         try:
@@ -105,7 +117,7 @@ class OpenAICompatibleEndpoint:
         """Hand the failure on, unless it looks like the endpoint's own."""
         with self._lock:
             self._failed_in_a_row += 1
-            in_a_row, has_answered = self._failed_in_a_row, self._has_answered
+            in_a_row, has_answered = self._failed_in_a_row, self.has_answered
         if in_a_row >= _GIVE_UP_AFTER and not (failure.permanent and has_answered):
             raise EndpointError(
                 f"{failure.reason}. {in_a_row} requests in a row have failed, so no further ones are sent. "
@@ -128,7 +140,8 @@ class _Tries:
         self._calls = 0
         self._unusable = 0
         characters = sum(len(message["content"]) for message in request.messages)
-        self._most = self._spending(8 + int(characters / _CHARACTERS_PER_TOKEN), request.max_tokens)
+        self._prompt_tokens = 8 + int(characters / _CHARACTERS_PER_TOKEN)
+        self._most = self._spending(self._prompt_tokens, request.max_tokens)
 
     def once(self) -> Completion:
         """One try. Raises as `Server.send`, and `BudgetError`."""
@@ -139,8 +152,9 @@ class _Tries:
             self._calls += 1
             used = Spending(calls=1)
             completion = self._server.send(self._request)
-            used = self._spending(completion.prompt_tokens or 0, completion.completion_tokens or 0)
+            used = self._spending(*self._tokens_of(completion))
         except UnusableReplyError as error:
+            used = self._spending(self._prompt_tokens, 0)
             self._unusable += 1
             raise TryAgainError(str(error), final=self._unusable >= _UNUSABLE_TRIES) from None
         except TryAgainError as error:
@@ -153,7 +167,7 @@ class _Tries:
 
     def reply(self, completion: Completion) -> ChatReply:
         """The completion as the reply to the request."""
-        used = self._spending(completion.prompt_tokens or 0, completion.completion_tokens or 0)
+        used = self._spending(*self._tokens_of(completion))
         return ChatReply(
             key=self._request.key,
             text=completion.text or "",
@@ -164,7 +178,17 @@ class _Tries:
             reasoning=completion.reasoning,
             steps=completion.steps,
             calls=self._calls,
+            tokens=used.tokens,
             cost=used.cost if self._settings.price else None,
+        )
+
+    def _tokens_of(self, completion: Completion) -> tuple[int, int]:
+        """Tokens of the prompt and of the answer, estimated where the server does not count."""
+        written = len(completion.text or "") + len(completion.reasoning)
+        prompt, answer = completion.prompt_tokens, completion.completion_tokens
+        return (
+            self._prompt_tokens if prompt is None else prompt,
+            1 + int(written / _CHARACTERS_PER_TOKEN) if answer is None else answer,
         )
 
     def told(self, error: TryAgainError) -> str:
@@ -203,10 +227,16 @@ def key_of(name: str, settings: ServerSettings) -> str | None:
     """
     if settings.api_key_env is None:
         return None
-    key = os.environ.get(settings.api_key_env, "").strip()
+    variable = settings.api_key_env
+    if not _VARIABLE.fullmatch(variable):
+        raise ConfigError(
+            f"{name}: api_key_env is no name of an environment variable (like PI_API_KEY). If it is the key itself, "
+            "take it out of the file, put it into a variable, and give that one's name."
+        )
+    key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError(
-            f"{name}: api_key_env names the environment variable {settings.api_key_env}, which is not set. "
+            f"{name}: api_key_env names the environment variable {variable}, which is not set. "
             f"Set it to the key of {shown_url(settings.base_url or '')}."
         )
     return key

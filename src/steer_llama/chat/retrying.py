@@ -55,7 +55,10 @@ def asked_to_wait(error: openai.APIStatusError) -> float | None:
     except ValueError:
         pass
     date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    try:
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def with_retries(once: Callable[[], _T], max_retries: int, max_wait: float) -> _T:
@@ -69,7 +72,7 @@ def with_retries(once: Callable[[], _T], max_retries: int, max_wait: float) -> _
     def wait(state: tenacity.RetryCallState) -> float:
         asked = _error_of(state).wait
         jitter = tenacity.wait_random(0, FIRST_WAIT / 2)(state)
-        return backoff(state) if asked is None else asked + jitter
+        return backoff(state) if not asked else asked + jitter
 
     def stop(state: tenacity.RetryCallState) -> bool:
         error = _error_of(state)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -42,18 +41,21 @@ class Server:
         """
         if settings.base_url is None or settings.model is None:
             raise ConfigError(f"{name}: an OpenAI-compatible server needs 'base_url' and 'model'.")
-        if urlsplit(settings.base_url).scheme not in {"http", "https"}:
+        if not settings.base_url.startswith(("http://", "https://")):
             raise ConfigError(
                 f"{name}: base_url {shown_url(settings.base_url)!r}: expected an address like http://host:8000/v1."
             )
         if key is not None and not (key.isascii() and key.isprintable()):
             raise ConfigError(f"{name}: the key holds characters that no HTTP header may hold; copy it once more.")
-        self.where = f"{name} (model {settings.model!r} at {shown_url(settings.base_url)})"
         self._settings = settings
         self._key = key or _NO_KEY
         # Retries are ours: the SDK's do not cover broken replies, and it passes over a Retry-After above a minute.
         patience = httpx2.Timeout(settings.timeout, connect=min(settings.timeout, _CONNECT_SECONDS))
-        self._client = openai.OpenAI(api_key=self._key, base_url=settings.base_url, timeout=patience, max_retries=0)
+        try:
+            self._client = openai.OpenAI(api_key=self._key, base_url=settings.base_url, timeout=patience, max_retries=0)
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ConfigError(f"{name}: base_url is no address ({error}), expected http://host:8000/v1.") from None
+        self.where = f"{name} (model {settings.model!r} at {shown_url(settings.base_url)})"
 
     def send(self, request: ChatRequest) -> Completion:
         """Ask once.
@@ -110,7 +112,7 @@ class Server:
             with self._client.post(
                 _PATH, cast_to=ChatCompletionChunk, body=body, stream=True, stream_cls=kind
             ) as chunks:
-                return read_chunks(chunk.model_dump() for chunk in self._unless_failed(chunks))
+                return read_chunks(chunk.model_dump(warnings=False) for chunk in self._unless_failed(chunks))
         response = self._client.post(_PATH, cast_to=httpx2.Response, body=body)
         return read_body(self._json(response.text, response.headers.get("content-type", "")))
 
@@ -124,17 +126,17 @@ class Server:
 
     def _whole(self, completion: Completion, asked: str) -> Completion:
         """The completion, if it holds an answer."""
-        if completion.text is not None:
-            return completion
-        if completion.finish_reason == "content_filter":
+        if completion.finish_reason == "content_filter" and not completion.text:
             raise RefusedError(f"a content filter holds back the answer to {asked}")
-        raise MalformedReplyError(f"its content is null (finish_reason {completion.finish_reason!r})")
+        if completion.text is None:
+            raise MalformedReplyError(f"its content is null (finish_reason {completion.finish_reason!r})")
+        return completion
 
     def _json(self, text: str, content_type: str) -> Any:
         """The reply's JSON; proxies put their error pages, and errors as JSON, under status 200."""
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             kind = content_type.partition(";")[0] or "no content type"
             raise MalformedReplyError(
                 f"the reply is not JSON but {short(text, self._key)!r} ({kind}). "
@@ -147,6 +149,8 @@ class Server:
     def _unless_failed(self, chunks: Any) -> Iterator[Any]:
         """The pieces of a stream; an error in the middle of it is no piece."""
         for chunk in chunks:
+            if not isinstance(chunk, ChatCompletionChunk):
+                raise MalformedReplyError(f"a piece of the stream is a JSON {type(chunk).__name__}")
             self._raise_said(getattr(chunk, "error", None))
             yield chunk
 

@@ -14,7 +14,10 @@ _SHORT = 200
 
 def shown_url(url: str) -> str:
     """The address without a user name, password or query in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no address)"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

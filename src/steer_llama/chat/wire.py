@@ -1,14 +1,20 @@
 """OpenAI's chat-completion format: a request as its fields, and a reply (whole or in pieces) as a `Completion`."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from steer_llama.chat.thoughts import split_thoughts, steps_of_answer
 from steer_llama.config import ServerSettings, explain
 from steer_llama.records import ChatRequest, TokenChoice, TokenStep
+
+_BROKEN_OFF = frozenset({"abort", "error"})
+"""Finish reasons of answers that the server could not finish (it is being stopped, say)."""
+_ROUNDING = 0.01
+"""In nats, how far above 0 rounding may put a logarithm."""
 
 
 class MalformedReplyError(Exception):
@@ -37,9 +43,14 @@ class _Choice(_Lenient):
     token: str
     logprob: float
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is a logarithm of a probability; some servers send NaN, or what rounding makes of 0."""
+        return math.isfinite(self.logprob) and self.logprob < _ROUNDING
+
 
 class _Place(_Choice):
-    top_logprobs: list[_Choice] = Field(default_factory=list)
+    top_logprobs: list[_Choice] | None = None
 
 
 class _Logprobs(_Lenient):
@@ -47,7 +58,7 @@ class _Logprobs(_Lenient):
 
 
 class _Part(_Lenient):
-    text: str = ""
+    text: str | None = None
 
 
 class _Message(_Lenient):
@@ -59,7 +70,7 @@ class _Message(_Lenient):
     @property
     def text(self) -> str | None:
         if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
+            return "".join(part.text or "" for part in self.content)
         return self.refusal if self.content is None else self.content
 
 
@@ -74,11 +85,27 @@ class _Usage(_Lenient):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
+    @field_validator("prompt_tokens", "completion_tokens", mode="before")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        """A count, or nothing: a whole answer is not to be thrown away for an odd one."""
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
 
 class _Body(_Lenient):
     choices: list[_Answer] = Field(default_factory=list)
     model: str | None = None
     usage: _Usage | None = None
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _name(cls, value: Any) -> Any:
+        return value if isinstance(value, str) else None
+
+    @field_validator("usage", mode="before")
+    @classmethod
+    def _usage(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | _Usage) else None
 
 
 def request_body(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
@@ -144,13 +171,16 @@ def read_chunks(chunks: Iterable[Any]) -> Completion:
             continue
         answer = body.choices[0]
         delta = answer.delta or _Message()
-        texts["content"].append(delta.text or "")
+        if delta.text is not None:
+            texts["content"].append(delta.text)
         texts["reasoning"].append(delta.reasoning_content or delta.reasoning or "")
         places += (answer.logprobs.content if answer.logprobs else None) or []
         finish_reason = answer.finish_reason or finish_reason
     if finish_reason is None:
         raise MalformedReplyError("the stream ended before the answer did")
-    message = _Message(content="".join(texts["content"]), reasoning="".join(texts["reasoning"]) or None)
+    message = _Message(
+        content="".join(texts["content"]) if texts["content"] else None, reasoning="".join(texts["reasoning"]) or None
+    )
     return _completion(_Body(model=model, usage=usage), message, finish_reason, _Logprobs(content=places))
 
 
@@ -164,6 +194,8 @@ def _checked(value: Any) -> _Body:
 
 
 def _completion(body: _Body, message: _Message, finish_reason: str, logprobs: _Logprobs | None) -> Completion:
+    if finish_reason in _BROKEN_OFF:
+        raise MalformedReplyError(f"the server broke the answer off (finish_reason {finish_reason!r})")
     thoughts = message.reasoning_content or message.reasoning or ""
     text = message.text
     if text is not None and not thoughts:
@@ -176,8 +208,8 @@ def _completion(body: _Body, message: _Message, finish_reason: str, logprobs: _L
     return Completion(
         text=None if text is None else _whole(text),
         reasoning=_whole(thoughts),
-        finish_reason=finish_reason,
-        model=body.model,
+        finish_reason=_whole(finish_reason),
+        model=None if body.model is None else _whole(body.model),
         steps=steps_of_answer(steps, text or "", thought=bool(thoughts)),
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
@@ -185,7 +217,11 @@ def _completion(body: _Body, message: _Message, finish_reason: str, logprobs: _L
 
 
 def _choices(place: _Place) -> tuple[TokenChoice, ...]:
-    return tuple(TokenChoice(token=_whole(choice.token), logprob=choice.logprob) for choice in place.top_logprobs)
+    return tuple(
+        TokenChoice(token=_whole(choice.token), logprob=choice.logprob)
+        for choice in place.top_logprobs or ()
+        if choice.is_sound
+    )
 
 
 def _whole(text: str) -> str:

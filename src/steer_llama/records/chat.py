@@ -58,6 +58,8 @@ class ChatReply(Record):
     """The answer's places (not the thoughts'), where log probabilities were asked for and given."""
     calls: int = 1
     """HTTP requests that it took, retries included; 0 for an answer that no server gave."""
+    tokens: int = 0
+    """Tokens of prompt and answer that a budget counts; an estimate where the server does not count them."""
     cost: float | None = None
     """In the currency of the endpoint's price; ``None`` where no price is set."""
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steer_llama.chat import (
-    Budget,
     Endpoint,
-    OpenAICompatibleEndpoint,
     RecordedEndpoint,
     build_messages,
     chat_request,
@@ -21,6 +19,7 @@ from steer_llama.lm.fingerprint import state_of
 from steer_llama.lm.load import load_model
 from steer_llama.progress import Reporter
 from steer_llama.records import ChatRequest, Demonstration
+from steer_llama.stages.asking import Correspondence
 
 
 def prompt_of(arm: ArmSettings, config: Config) -> Demonstration:
@@ -40,8 +39,8 @@ def prompt_of(arm: ArmSettings, config: Config) -> Demonstration:
     return demonstration
 
 
-def open_endpoint(arm: ArmSettings, config: Config, budget: Budget, reporter: Reporter) -> Endpoint:
-    """The arm as an endpoint; a server's answers are paid from the budget.
+def open_endpoint(arm: ArmSettings, config: Config, letters: Correspondence, reporter: Reporter) -> Endpoint:
+    """The arm as an endpoint.
 
     Raises:
         ConfigError: a key is missing from the environment.
@@ -49,7 +48,7 @@ def open_endpoint(arm: ArmSettings, config: Config, budget: Budget, reporter: Re
         ModelError: local weights cannot be loaded.
     """
     if arm.kind == "openai":
-        return OpenAICompatibleEndpoint.from_settings(arm.name, arm, budget)
+        return letters.server(arm.name, arm)
     if arm.kind == "recorded":
         return RecordedEndpoint.from_settings(arm)
     return LocalEndpoint(arm.name, load_model(weights_of(arm, config), reporter), arm.batch_size)

@@ -50,10 +50,17 @@ class Correspondence:
         for more in elsewhere:
             spent = spent.plus(more)
         self.budget = Budget(budget, spent)
+        self._servers: dict[str, OpenAICompatibleEndpoint] = {}
 
     def server(self, name: str, settings: ServerSettings) -> OpenAICompatibleEndpoint:
-        """The model behind a server, paid from this budget. Raises as `OpenAICompatibleEndpoint.from_settings`."""
-        return OpenAICompatibleEndpoint.from_settings(name, settings, self.budget)
+        """The model behind a server, paid from this budget: one endpoint a name, so that its pace holds throughout.
+
+        Raises as `OpenAICompatibleEndpoint.from_settings`.
+        """
+        if name not in self._servers:
+            self._servers[name] = OpenAICompatibleEndpoint.from_settings(name, settings, self.budget)
+            self._servers[name].has_answered = bool(self.known)
+        return self._servers[name]
 
     def ask(self, open_endpoint: Callable[[], Endpoint], requests: Sequence[ChatRequest], title: str) -> Heard:
         """The replies to ``requests``: from the journal, or asked for now. Raises as `ask_together`."""
@@ -74,7 +81,7 @@ class Correspondence:
             StorageError: the journal cannot be written.
         """
         requests = [request for ask in asks for request in ask.requests]
-        missing = [(ask, self._missing(ask.requests)) for ask in asks]
+        missing = self._missing(asks)
         left = sum(len(own) for _, own in missing)
         failures: list[ChatFailure] = []
         if left:
@@ -95,8 +102,15 @@ class Correspondence:
             left,
         )
 
-    def _missing(self, requests: Sequence[ChatRequest]) -> list[ChatRequest]:
-        return list({request.key: request for request in requests if request.key not in self.known}.values())
+    def _missing(self, asks: Sequence[Ask]) -> list[tuple[Ask, list[ChatRequest]]]:
+        """What is not known yet; a request that stands in two of them (two arms that are one model) is asked once."""
+        seen: set[str] = set()
+        missing: list[tuple[Ask, list[ChatRequest]]] = []
+        for ask in asks:
+            own = {request.key: request for request in ask.requests if request.key not in self.known}
+            missing.append((ask, [request for key, request in own.items() if key not in seen]))
+            seen |= own.keys()
+        return missing
 
     def _keep(self, reply: ChatReply) -> None:
         self._journal.append(as_json(reply))

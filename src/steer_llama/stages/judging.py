@@ -105,6 +105,11 @@ class JudgeModel:
     def _open(self) -> Endpoint:
         return _Briefly(self._letters.server("judge", self._endpoint))
 
+    def _open_to_try(self) -> Endpoint:
+        """The judge, which may refuse what it cannot do."""
+        self._letters.server("judge", self._endpoint).forgive()
+        return self._open()
+
     def _request(self, task: _Task, method: Method) -> ChatRequest:
         prompt = structured_prompt(task.prompt) if method == "structured" else task.prompt
         return chat_request(
@@ -143,7 +148,7 @@ class JudgeModel:
         why_not: dict[Method, str] = {}
         for method in _METHODS if wanted == "auto" else (wanted,):
             request = self._request(task, method)
-            heard = self._letters.ask(self._open, [request], "asking the judge a first time")
+            heard = self._letters.ask(self._open_to_try, [request], "asking the judge a first time")
             if refused := heard.refused.get(request.key):
                 why_not[method] = f"the server refuses it ({refused.reason})"
                 continue

@@ -74,7 +74,7 @@ def _roles(config: Config) -> tuple[tuple[ArmSettings, Literal["source", "target
 
 
 def _opener(arm: ArmSettings, config: Config, letters: Correspondence, reporter: Reporter) -> Callable[[], Endpoint]:
-    return lambda: open_endpoint(arm, config, letters.budget, reporter)
+    return lambda: open_endpoint(arm, config, letters, reporter)
 
 
 def _summary(arm: ArmSettings, responses: Sequence[Response], already: int) -> str:

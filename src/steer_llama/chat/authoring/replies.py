@@ -31,6 +31,8 @@ def read_value(reply: ChatReply, *, complete: bool) -> Any:
         return json.JSONDecoder().raw_decode(text)[0]
     except json.JSONDecodeError as error:
         reason = f"not valid JSON ({error.msg}, line {error.lineno}, column {error.colno}){_because(reply)}"
+    except (ValueError, RecursionError):  # a number of thousands of digits, a thousand brackets
+        raise UnusableReplyError(f"not JSON that anybody can read{_because(reply)}") from None
     if complete:
         raise UnusableReplyError(reason)
     try:
@@ -62,7 +64,10 @@ def read_as(value: Any, adapter: TypeAdapter[T]) -> T:
         UnusableReplyError: it is something else.
     """
     try:
+        json.dumps(value, ensure_ascii=False).encode()
         return adapter.validate_python(value, strict=True)
+    except UnicodeEncodeError:
+        raise UnusableReplyError("it holds half a character (a lone surrogate)") from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])

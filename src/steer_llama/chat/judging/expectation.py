@@ -89,7 +89,9 @@ def likely_digits(opening: Opening, more: Mapping[str, Distribution], min_mass: 
     return wanted
 
 
-def expect(opening: Opening, more: Mapping[str, Distribution], min_mass: float, begins: str) -> Judgement:
+def expect(
+    opening: Opening, more: Mapping[str, Distribution], min_mass: float, begins: str, *, cut: bool = False
+) -> Judgement:
     """The expectation over the numbers 0–100, each as likely as the judge would have written it.
 
     What follows the number does not matter (75.5 counts as 75). Digits that could not be explored are left out, and are
@@ -100,9 +102,15 @@ def expect(opening: Opening, more: Mapping[str, Distribution], min_mass: float, 
         more: the probabilities after further digits, by these digits.
         min_mass: probability on numbers below which there is no score.
         begins: the reply's text, of which the reason shows the beginning.
+        cut: whether the reply ended at the limit of tokens, perhaps within its number.
     """
     numbers, unexplored = _grown(opening, more)
     begun = first_mass(opening)
+    if opening.drawn in unexplored and cut:
+        return Judgement.unscored(
+            f"the judge's reply {begins.strip()!r} may have been cut in its number, and its server cannot go on with "
+            "it (raise judge.endpoint.sampling.max_tokens)"
+        )
     if opening.drawn in unexplored:
         # Its path ends with these digits, and going on from them was impossible: then that is the number.
         numbers[int(opening.drawn)] += unexplored[opening.drawn]

@@ -12,6 +12,7 @@ from steer_llama.chat.judging.replies import (
     read_text,
     refuses,
     shown,
+    was_cut,
     why_silent,
 )
 from steer_llama.records import ChatReply
@@ -39,7 +40,7 @@ def read_reply(method: Method, reply: ChatReply, more: Mapping[str, Distribution
         return Judgement.unscored("the endpoint gave no log probabilities for this reply")
     if other := on_another_scale(reply.text):
         return Judgement.unscored(other)
-    return expect(opening, more, min_mass, reply.text)
+    return expect(opening, more, min_mass, reply.text, cut=was_cut(reply))
 
 
 def misfit(method: Method, reply: ChatReply, min_mass: float) -> str | None:
