@@ -138,6 +138,7 @@ def test_check(tmp_path: Path, made: Made) -> None:
         assert "no response_format here" in " ".join(ran.out.split())
         assert "two seeds gave the same answer" in ran.out
         assert "budget.max_calls is 5, and the run may need 9" in ran.out
+        assert steer_llama("check", config, "--set", "source.api_key_env=NO_SUCH_KEY").code == 2
         # Imagine that the name were wrong.
         server.models = Answer(body={"data": [{"id": "pi-2", "object": "model"}], "object": "list"})
         known = False

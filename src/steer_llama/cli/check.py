@@ -23,7 +23,7 @@ def check(
 ) -> None:
     """Ask every endpoint one question: latency, what it can do, and what the run will cost in calls and tokens."""
     from steer_llama.config import load_config
-    from steer_llama.errors import EndpointError
+    from steer_llama.errors import ConfigError, EndpointError, InputError
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.check import check as ask
     from steer_llama.stages.elicit import author_of, elicit
@@ -46,7 +46,9 @@ def check(
     for line in exceeded(settings, total(loads)):
         console.print(Text(f"{line}: it would stop there, and could go on with more", style="yellow"), soft_wrap=True)
     if failed := [name for one in checked if one.error for name in one.names]:
-        raise EndpointError(f"{', '.join(failed)}: no answer, for the reason above. Mend that before you run it.")
+        told = f"{', '.join(failed)}: no answer, for the reason above. Mend that before you run it."
+        ours = all(isinstance(one.error, InputError) for one in checked if one.error)
+        raise ConfigError(told) if ours else EndpointError(told)
 
 
 def _facts(one: "Checked") -> Table:
@@ -56,7 +58,7 @@ def _facts(one: "Checked") -> Table:
     table.add_column(overflow="fold")
     probe = one.probe
     if probe is None:
-        table.add_row(Text("failed", style="red"), Text(one.error or ""))
+        table.add_row(Text("failed", style="red"), Text(str(one.error or "")))
         return table
     table.add_row("latency", f"{probe.latency:.2f} s" + (", most of it thoughts" if probe.thinks else ""))
     table.add_row("structured output", _finding(probe.structured))

@@ -19,7 +19,7 @@ class Checked:
     address: str
     """Its URL, without anything secret in it."""
     probe: Probe | None
-    error: str | None
+    error: SteerLlamaError | None
 
 
 def check(config: Config, reporter: Reporter) -> list[Checked]:
@@ -44,4 +44,4 @@ def _checked(names: tuple[str, ...], settings: ServerSettings) -> Checked:
         endpoint = OpenAICompatibleEndpoint.from_settings(" and ".join(names), patient)
         return Checked(names, settings, address, Prober(endpoint, settings.sampling).probe(), None)
     except SteerLlamaError as error:
-        return Checked(names, settings, address, None, str(error))
+        return Checked(names, settings, address, None, error)
