@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 
 from steer_llama import chat
-from steer_llama.chat import build_messages, last_question, question_seed, request_key
+from steer_llama.chat import build_messages, chat_request, last_question, question_seed
 from steer_llama.config import Sampling
 from steer_llama.records import Turn
 
@@ -28,15 +30,17 @@ def test_the_question_is_the_last_user_message() -> None:
 
 def test_a_key_is_stable_and_tells_requests_apart() -> None:
     messages = build_messages("", (), "Why?")
-    key = request_key("m", messages, Sampling())
-    assert key == request_key("m", build_messages("", (), "Why?"), Sampling(temperature=0.7))
+    key = chat_request("m", messages, Sampling()).key
+    assert key == chat_request("m", build_messages("", (), "Why?"), Sampling(temperature=0.7)).key
     assert key == "00a0d817e0f1f465b248ed0de5146c5adfc62271e97e2da1d7bce30340e7ee84"
     others = [
-        request_key("n", messages, Sampling()),
-        request_key("m", build_messages("x", (), "Why?"), Sampling()),
-        request_key("m", messages, Sampling(seed=1)),
+        chat_request("n", messages, Sampling()).key,
+        chat_request("m", build_messages("x", (), "Why?"), Sampling()).key,
+        chat_request("m", messages, Sampling(seed=1)).key,
     ]
-    assert len({key, *others}) == 4
+    demands: list[dict[str, Any]] = [{"top_logprobs": 5}, {"continues": True}, {"answer_schema": {"type": "object"}}]
+    others += [chat_request("m", messages, Sampling(), **demand).key for demand in demands]
+    assert len({key, *others}) == 7
 
 
 @pytest.mark.parametrize("question", ["Why?", "Wie schön 🙂", ""])

@@ -5,7 +5,7 @@ from steer_llama.chat.endpoint import Endpoint
 from steer_llama.chat.journal import Journal
 from steer_llama.chat.openai_compatible import OpenAICompatibleEndpoint, answer_together, key_of
 from steer_llama.chat.probing import Finding, Probe, Prober
-from steer_llama.chat.prompts import build_messages, chat_request, last_question, question_seed, request_key
+from steer_llama.chat.prompts import build_messages, chat_request, last_question, question_seed
 from steer_llama.chat.recorded import RecordedEndpoint, read_recorded, read_responses
 from steer_llama.chat.server_errors import shown_url
 
@@ -28,7 +28,6 @@ __all__ = [
     "question_seed",
     "read_recorded",
     "read_responses",
-    "request_key",
     "shown_url",
     "spent_on",
 ]

@@ -35,7 +35,7 @@ def chat_request(
     top_logprobs: int = 0,
     continues: bool = False,
 ) -> ChatRequest:
-    """A request with its key and its own seed.
+    """A request with its own seed, and its key: same model, conversation, sampling and demands, same key.
 
     Args:
         identity: tells the model from all others wherever it runs, e.g. its address and name, or its weights.
@@ -45,9 +45,10 @@ def chat_request(
         top_logprobs: see `ChatRequest`.
         continues: see `ChatRequest`.
     """
-    key = request_key(identity, messages, sampling, answer_schema, top_logprobs, continues=continues)
+    asked = {"model": identity, "messages": list(messages), "sampling": sampling.model_dump(mode="json")}
+    demands = {"answer_schema": answer_schema, "top_logprobs": top_logprobs, "continues": continues}
     return ChatRequest(
-        key=key,
+        key=digest_json(asked | {name: demand for name, demand in demands.items() if demand}),
         messages=tuple(messages),
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -58,25 +59,6 @@ def chat_request(
         top_logprobs=top_logprobs,
         continues=continues,
     )
-
-
-def request_key(
-    identity: str,
-    messages: Sequence[Message],
-    sampling: Sampling,
-    answer_schema: dict[str, Any] | None = None,
-    top_logprobs: int = 0,
-    *,
-    continues: bool = False,
-) -> str:
-    """A stable name (SHA-256, hex) of a request: same model, conversation and sampling, same key."""
-    value: dict[str, Any] = {
-        "model": identity,
-        "messages": list(messages),
-        "sampling": sampling.model_dump(mode="json"),
-    }
-    asked = {"answer_schema": answer_schema, "top_logprobs": top_logprobs, "continues": continues}
-    return digest_json(value | {name: wanted for name, wanted in asked.items() if wanted})
 
 
 def question_seed(seed: int, question: str) -> int:
