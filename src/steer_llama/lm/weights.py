@@ -15,7 +15,6 @@ LOADING_ERRORS = (
     KeyError,
     TypeError,
     RuntimeError,
-    NotImplementedError,
     ImportError,
     SafetensorError,
     StrictDataclassError,
