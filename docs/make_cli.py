@@ -7,7 +7,21 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
-VERBS = ("", "demo", "run", "respond", "judge", "filter", "merge", "extract", "fit", "sweep", "report", "generate")
+VERBS = (
+    "",
+    "demo",
+    "run",
+    "respond",
+    "judge",
+    "filter",
+    "merge",
+    "extract",
+    "fit",
+    "sweep",
+    "report",
+    "plan",
+    "generate",
+)
 
 
 def main() -> None:

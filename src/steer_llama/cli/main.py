@@ -23,6 +23,7 @@ from steer_llama.cli.fit import fit
 from steer_llama.cli.generate import generate
 from steer_llama.cli.judge import judge
 from steer_llama.cli.merge import merge
+from steer_llama.cli.plan import plan
 from steer_llama.cli.report import report
 from steer_llama.cli.respond import respond
 from steer_llama.cli.run import run
@@ -64,6 +65,7 @@ _add(_STAGES, extract, "extract --pairs filtered.json -m path/to/llama -o activa
 _add(_STAGES, fit, "fit activations.h5 --positions emoji --trait emoji -o vector.safetensors")
 _add(_STAGES, sweep, "sweep vector.safetensors -m path/to/llama --elicitation emoji -o sweep.jsonl")
 _add(_STAGES, report, "report sweep.jsonl --vector vector.safetensors -o report.html")
+_add(_USE, plan, "plan --model llama-3.3-70b --gpus 8xH100 --pairs 1000")
 _add(_USE, generate, "generate 'How are you?' -m path/to/llama --vector vector.safetensors --strength 0.2")
 
 

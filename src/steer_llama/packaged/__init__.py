@@ -1,4 +1,4 @@
-"""What steer-llama brings along: traits, their elicitations, and the demo's configuration."""
+"""What steer-llama brings along: traits, their elicitations, the demo's configuration, and models' shapes."""
 
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,16 @@ def elicitation_path(name: str) -> Path:
         ConfigError: there is none.
     """
     return _named("elicitations", name, "elicitation")
+
+
+def packaged_models() -> list[str]:
+    """Names of the models whose config.json is packaged (the architecture's fields; no weights)."""
+    return sorted(path.stem for path in _folder("models").glob("*.json"))
+
+
+def model_config_path(name: str) -> Path | None:
+    """The packaged config.json of a model; ``None`` where there is none of that name."""
+    return _folder("models") / f"{name}.json" if name in packaged_models() else None
 
 
 def demo_config() -> str:
