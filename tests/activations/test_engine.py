@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from steer_llama.activations import extract_pairs
+from steer_llama.activations import Existing, extract_pairs
 from steer_llama.config import ExtractSettings, FitSettings, ModelSettings
-from steer_llama.errors import ConfigError, ContextLengthError, FileError, ModelError
+from steer_llama.errors import ConfigError, ConflictError, ContextLengthError, FileError, LayerError, ModelError
 from steer_llama.lm.load import LanguageModel, load_model
+from steer_llama.lm.reading import Conversation, PackedReader, Pooled, Wanted
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Pair
 from steer_llama.stages.fit import fit
+from steer_llama.vectors import read_vector, write_vector
 from tests.activations import tiny
 
 
@@ -23,7 +26,7 @@ def pair(chosen: str, rejected: str, name: str = "odd") -> Pair:
 
 def extract(model: LanguageModel, pairs: list[Pair], path: Path, **settings: object) -> list[str]:
     reporter = SilentReporter()
-    extract_pairs(model, pairs, ExtractSettings.model_validate(settings), path, reporter)
+    extract_pairs(PackedReader(model, 1024), pairs, ExtractSettings.model_validate(settings), path, reporter)
     return reporter.notes
 
 
@@ -33,7 +36,7 @@ def test_the_layout(tiny_model: LanguageModel, tmp_path: Path) -> None:
     extract(tiny_model, pairs, tmp_path / "a.h5", save_every=2)
     with h5py.File(tmp_path / "a.h5", "r") as file:
         shape = (5, tiny_model.n_layers, tiny_model.width)
-        assert sorted(file) == ["layers", "means", "pairs", "pairs_done", "residual_norm"]
+        assert sorted(file) == ["layers", "means", "pairs", "pairs_done", "residual_norm", "token_budget"]
         assert list(file["pairs/name"].asstr()) == [name.replace("\0", "\ufffd") for name in names]
         assert list(file["layers"]) == [0, 1, 2]
         assert sorted(file["means"]) == ["divergence", "emoji", "markdown", "non_alphabetic", "response"]
@@ -121,6 +124,79 @@ def test_an_overflow_is_refused_at_once(tiny_model: LanguageModel, tmp_path: Pat
 def test_an_unknown_mask_is_refused(tiny_model: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'emojis': unknown"):
         extract(tiny_model, tiny.pairs(1), tmp_path / "a.h5", positions=("emojis",))
+
+
+def test_some_layers_alone(tiny_model: LanguageModel, tmp_path: Path) -> None:
+    extract(tiny_model, tiny.pairs(), tmp_path / "all.h5", tokens=True)
+    extract(tiny_model, tiny.pairs(), tmp_path / "two.h5", tokens=True, layers=(2, 0, 2))
+    with h5py.File(tmp_path / "all.h5", "r") as every, h5py.File(tmp_path / "two.h5", "r") as two:
+        assert list(two["layers"]) == [0, 2]
+        for name in ("means/emoji/chosen", "means/response/rejected", "tokens/chosen/values", "residual_norm/chosen"):
+            np.testing.assert_array_equal(two[name], every[name][:, [0, 2]])
+    settings = FitSettings(bootstrap=5, positions="chosen=emoji,rejected=response")
+    every, two = (fit(tmp_path / name, settings, "t", SilentReporter()) for name in ("all.h5", "two.h5"))
+    assert two.layers == (0, 2)
+    np.testing.assert_array_equal(two.directions_LD, every.directions_LD[[0, 2]])
+    np.testing.assert_array_equal(two.residual_norm_L, every.residual_norm_L[[0, 2]])
+    write_vector(tmp_path / "two", two)
+    assert read_vector(tmp_path / "two").layers == (0, 2)
+    two.check_fits(tiny_model.name, tiny_model.fingerprint, 3, 32)
+
+
+def test_a_layer_that_the_model_does_not_have(tiny_model: LanguageModel, tmp_path: Path) -> None:
+    with pytest.raises(LayerError, match="3"):
+        extract(tiny_model, tiny.pairs(2), tmp_path / "a.h5", layers=(1, 3))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Stopping(PackedReader):
+    """Reads some batches, then fails."""
+
+    left = 2
+
+    def read(self, conversations: Sequence[Conversation], wanted: Wanted) -> list[Pooled]:
+        if not self.left:
+            raise ModelError("enough")
+        self.left -= 1
+        return super().read(conversations, wanted)
+
+
+class Unread(PackedReader):
+    def read(self, conversations: Sequence[Conversation], wanted: Wanted) -> list[Pooled]:
+        raise AssertionError("the model was run")
+
+
+def run(reader: PackedReader, path: Path, existing: Existing = "refuse", **settings: object) -> list[str]:
+    reporter = SilentReporter()
+    chosen = ExtractSettings.model_validate({"save_every": 1, **settings})
+    extract_pairs(reader, tiny.pairs(), chosen, path, reporter, existing=existing)
+    return reporter.notes
+
+
+@pytest.mark.parametrize("asked", [None, 4096])
+def test_the_first_runs_batches_are_kept(tiny_model: LanguageModel, tmp_path: Path, asked: int | None) -> None:
+    run(PackedReader(tiny_model, 100), tmp_path / "whole.h5")
+    with pytest.raises(ModelError, match="enough"):
+        run(Stopping(tiny_model, 100), tmp_path / "a.h5")
+    notes = run(PackedReader(tiny_model, 2048), tmp_path / "a.h5", token_budget=asked)
+    assert any("going on after" in note for note in notes)
+    assert any("batches of 100 tokens, as the run that began" in note for note in notes) == (asked is not None)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    run(PackedReader(tiny_model, 2048), tmp_path / "other.h5", token_budget=asked)
+    assert (tmp_path / "other.h5").read_bytes() != (tmp_path / "whole.h5").read_bytes()
+
+
+def test_a_finished_file_is_not_read_again(tiny_model: LanguageModel, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    run(PackedReader(tiny_model, 100), path)
+    before = path.read_bytes()
+    for reader in (Unread(tiny_model, 100), Unread(tiny_model, 2048)):
+        assert run(reader, path)[-1].endswith("a.h5 is finished: it holds these pairs, read with these settings. Nothing to do.")
+    with pytest.raises(ConflictError, match=r"positions response,divergence,.*, now response,emoji"):
+        run(Unread(tiny_model, 100), path, positions=("emoji",))
+    assert path.read_bytes() == before
+    run(PackedReader(tiny_model, 100), path, "overwrite", positions=("emoji",))
+    assert path.read_bytes() != before
 
 
 def test_other_weights_or_texts_have_another_fingerprint(tiny_model: LanguageModel, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steer_llama.activations.layout import Layout, PairFacts
-from steer_llama.lm.capture import Pooled
+from steer_llama.lm.reading import Pooled
 from steer_llama.records import Pair
 
 TEMPLATE = (
@@ -89,7 +89,7 @@ def made_up_layout(n_pairs: int = 7, *, tokens: bool = False, dtype: str = "floa
         )
         for n in range(n_pairs)
     )
-    return Layout("m", "f" * 64, dtype, 3, width, ("response", "emoji"), tokens, facts, "t")
+    return Layout("m", "f" * 64, dtype, (0, 1, 2), width, ("response", "emoji"), tokens, facts, "t")
 
 
 def made_up_pair(layout: Layout, number: int) -> tuple[Pooled, Pooled]:
@@ -98,9 +98,10 @@ def made_up_pair(layout: Layout, number: int) -> tuple[Pooled, Pooled]:
     arms = []
     for arm in range(2):
         counts = layout.pairs[number].counts_AP[arm]
-        mean_PLD = random.standard_normal((2, layout.n_layers, layout.width)).astype(np.float32)
+        n_layers = len(layout.layers)
+        mean_PLD = random.standard_normal((2, n_layers, layout.width)).astype(np.float32)
         mean_PLD[counts == 0] = 0
-        tokens = torch.from_numpy(random.standard_normal((layout.n_layers, int(counts[0]), layout.width)))
-        norm_L = random.random(layout.n_layers).astype(np.float32) + 1
+        tokens = torch.from_numpy(random.standard_normal((n_layers, int(counts[0]), layout.width)))
+        norm_L = random.random(n_layers).astype(np.float32) + 1
         arms.append(Pooled(mean_PLD, norm_L, tokens.to(getattr(torch, layout.dtype)) if layout.tokens else None))
     return arms[0], arms[1]

@@ -77,9 +77,9 @@ def _spy_on_extract(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[dict[str
     seen: list[tuple[list[dict[str, str]], object]] = []
     real = extract_pairs
 
-    def spy(model, pairs, *others):
+    def spy(model, pairs, *others, **more):
         seen.extend(([dict(message) for message in pair.prompt], pair.rejected_prompt) for pair in pairs)
-        return real(model, pairs, *others)
+        return real(model, pairs, *others, **more)
 
     monkeypatch.setattr("steer_llama.stages.extract.extract_pairs", spy)
     return seen

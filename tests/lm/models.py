@@ -96,14 +96,15 @@ _SHAPE = {
 _GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "bos_token_id": 1}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": _SHAPE,
-    "qwen2": _SHAPE,
+    "qwen2": {**_SHAPE, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
     "qwen3": _SHAPE,
     "gemma2": {**_SHAPE, "sliding_window": 8, "final_logit_softcapping": 3.0},
     "gemma3_text": {**_SHAPE, "sliding_window": 8},
     "mistral": {**_SHAPE, "sliding_window": 8},
-    "phi3": _SHAPE,
+    "phi3": {**_SHAPE, "sliding_window": 8},
     "gpt2": _GPT2,
     "gpt_neox": _SHAPE,
+    "olmo": _SHAPE,
     "olmo2": _SHAPE,
     "mixtral": {**_SHAPE, "num_local_experts": 4},
     "cohere": {**_SHAPE, "logit_scale": 0.3},

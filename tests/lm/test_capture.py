@@ -6,9 +6,11 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from steer_llama.lm import embedded
-from steer_llama.lm.capture import pool, reading, run_blocks
+from steer_llama.lm.capture import reading, run_blocks
 from steer_llama.lm.layers import decoder_blocks
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.reading import Conversation, Pooled, Wanted
+from steer_llama.lm.reading.alone import read_alone
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.progress import SilentReporter
 from tests.lm.models import ARCHITECTURES, random_model
@@ -29,6 +31,11 @@ def hidden_LTD(model: LanguageModel, ids: list[int]) -> torch.Tensor:
 
 
 FINAL_NORMS = ("norm", "final_layernorm", "ln_f", "final_layer_norm")
+
+
+def pool(model: LanguageModel, ids: list[int], mask_PT: np.ndarray, *, keep_tokens: bool) -> Pooled:
+    conversation = Conversation(np.array(ids, np.int32), mask_PT)
+    return read_alone(model, conversation, Wanted(tuple(range(model.n_layers)), keep_tokens))
 
 
 def masks(*rows: set[int]) -> np.ndarray:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -6,12 +7,13 @@ import numpy as np
 import pytest
 
 from steer_llama.activations import encode_pair
-from steer_llama.config import ExtractSettings, ModelSettings
-from steer_llama.errors import ConfigError, StorageError
+from steer_llama.config import ExtractSettings, ModelSettings, StoreSettings
+from steer_llama.errors import ConfigError, ConflictError, StorageError
 from steer_llama.lm.load import load_model
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Turn
 from steer_llama.stages.extract import extract
+from steer_llama.stages.extraction_log import NAME
 from tests.activations import tiny
 
 
@@ -31,7 +33,7 @@ def filtered(tmp_path: Path) -> Path:
 def run(pairs: Path, model: Path, out: Path, **others: object) -> list[str]:
     reporter = SilentReporter()
     settings = ModelSettings(path=str(model), device="cpu")
-    extract(pairs, settings, ExtractSettings(), out, reporter, **others)  # type: ignore[arg-type]
+    extract(pairs, settings, others.pop("settings", ExtractSettings()), out, reporter, **others)  # type: ignore[arg-type]
     return reporter.notes
 
 
@@ -87,3 +89,50 @@ def test_what_is_wrong_is_said_before_the_model_is_loaded(filtered: Path, tmp_pa
             tmp_path / "a.h5",
             SilentReporter(),
         )
+
+
+def test_the_log(filtered: Path, folder: Path, tmp_path: Path) -> None:
+    notes = run(filtered, folder, tmp_path / "a.h5", settings=ExtractSettings(save_every=2), system_prompt="Be plain")
+    assert notes[-1] == f"log: {tmp_path / NAME}"
+    log = (tmp_path / NAME).read_text(encoding="utf-8")
+    for said in (
+        r"INFO - steer-llama .* extract: .*filtered\.json → .*a\.h5",
+        r"INFO - model: \{.*\"device\":\"cpu\"",
+        r"INFO - extract: \{\"positions\":.*\"save_every\":2",
+        r"INFO - output: \{\"layout\":\"pooled\"",
+        r"INFO - 4 pairs in .*; system prompt 'Be plain'; 0 example turns",
+        r"INFO - 1 pairs kept out: 'empty' \(the chosen answer is empty\)",
+        r"INFO - .*float32 on cpu",
+        r"INFO - begun: .*a\.h5, 4 pairs, fingerprint [0-9a-f]{64}",
+        r"INFO - .*batch.* of at most \d+ tokens",
+        r"INFO - saved: 2 of 4 pairs, \d+\.\d s, \d+ tokens/s",
+        r"INFO - saved: 4 of 4 pairs",
+        r"INFO - 4 pairs × 3 layers × 32 wide",
+        r"INFO - done$",
+    ):
+        assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - " + said, log, re.MULTILINE), said
+    again = run(filtered, folder, tmp_path / "a.h5", settings=ExtractSettings(save_every=2), system_prompt="Be plain")
+    assert any(note.endswith("Nothing to do.") for note in again)
+    assert (tmp_path / NAME).read_text(encoding="utf-8").startswith(log)
+
+
+def test_an_input_that_is_refused_leaves_no_log(filtered: Path, folder: Path, tmp_path: Path) -> None:
+    run(filtered, folder, tmp_path / "a.h5")
+    (tmp_path / NAME).unlink()
+    with pytest.raises(ConflictError, match="layers 0-2, now 1"):
+        run(filtered, folder, tmp_path / "a.h5", settings=ExtractSettings(layers=(1,)))
+    assert not (tmp_path / NAME).exists()
+    notes = run(filtered, folder, tmp_path / "a.h5", settings=ExtractSettings(layers=(1,)), existing="replace")
+    assert any(note.startswith("4 pairs × 1 layers × 32 wide") for note in notes)
+
+
+def test_what_is_asked_for_and_not_used_is_said(filtered: Path, folder: Path, tmp_path: Path) -> None:
+    compressed = StoreSettings(compression="gzip")
+    assert any("compression gzip is not used" in n for n in run(filtered, folder, tmp_path / "a.h5", store=compressed))
+    assert not any("not used" in note for note in run(filtered, folder, tmp_path / "b.h5", store=StoreSettings()))
+    samples = StoreSettings(layout="per_sample", compression="gzip")
+    positions = ExtractSettings(positions=("emoji",))
+    notes = run(filtered, folder, tmp_path / "c.h5", store=samples, settings=positions)
+    assert [note.split(":")[0] for note in notes if "not used" in note] == ["positions are not used"]
+    with h5py.File(tmp_path / "c.h5", "r") as file:
+        assert len(file["activations"]) == 8

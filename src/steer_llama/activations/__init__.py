@@ -3,10 +3,12 @@
 from steer_llama.activations.engine import encode_pair, extract_pairs
 from steer_llama.activations.positions import POSITIONS, PositionChoice, check_positions, masks_of
 from steer_llama.activations.reader import Activations, open_activations
+from steer_llama.activations.standing import Existing
 
 __all__ = [
     "POSITIONS",
     "Activations",
+    "Existing",
     "PositionChoice",
     "check_positions",
     "encode_pair",

@@ -18,6 +18,8 @@ DIVERGENCE = "divergence"
 POSITIONS = (RESPONSE, DIVERGENCE, *SPANS)
 """``response``: every token from the divergence index on; ``divergence``: that one token; the others: those among the
 response tokens that cover a mark of that kind."""
+ANSWER = "answer"
+"""All of the answer's tokens, also those before the divergence: what the seed's files hold. Cannot be asked for."""
 
 
 def check_positions(names: Sequence[str]) -> tuple[str, ...]:
@@ -40,6 +42,8 @@ def masks_of(answer: AnswerTokens, divergence: int, names: Sequence[str]) -> npt
     for name in names:
         if name == RESPONSE:
             masks.append(response_T)
+        elif name == ANSWER:
+            masks.append(np.arange(len(answer.ids)) >= answer.response_start)
         elif name == DIVERGENCE:
             first_T = np.zeros_like(response_T)
             first_T[np.flatnonzero(response_T)[:1]] = True

@@ -1,8 +1,9 @@
 """The seed's own HDF5: every token of every layer, in ``/activations/sample_i_chosen/blocks.L.hook_resid_post``.
 
 Its tokens begin where the answer begins and run to the end of the rendered text (end-of-turn and trailing header
-included); it holds no text, so no mask can be found in it. The divergence index is used where the file states it,
-beside ``response_start_idx`` in the attributes of ``/metadata/sample_i`` (a group or a dataset).
+included; `per_sample`, which writes this layout too, leaves those out). It holds no text, so no mask can be found in it.
+The divergence index is used where the file states it, beside ``response_start_idx`` in the attributes of
+``/metadata/sample_i`` (a group or a dataset).
 
 Shapes: N pairs, T tokens, D width.
 """
@@ -48,8 +49,8 @@ class SeedActivations:
         self._samples = sorted(numbers)
         self.layers = self._layers()
         self.n_pairs = len(self._samples)
-        self.model = ""
-        self.model_fingerprint = ""
+        self.model = str(file.attrs.get("model", ""))
+        self.model_fingerprint = str(file.attrs.get("model_fingerprint", ""))
         self.fingerprint = digest_file(path)
         self._norms: dict[str, dict[int, npt.NDArray[np.float64]]] = {arm: {} for arm in ARMS}
         """Sum and number of the norms of an arm's tokens by layer: found on the way, as the tokens are large."""
@@ -102,7 +103,7 @@ class SeedActivations:
         with file_errors(self._path):
             stored = self._file["activations"][where][f"blocks.{layer}.hook_resid_post"][()]
             values: npt.NDArray[np.float64] = np.asarray(stored, dtype=np.float64)
-            skip = self._skip(sample)
+            skip = self._skip(sample, arm)
         if values.ndim == 3 and values.shape[0] == 1:
             values = values[0]
         if values.ndim != 2:
@@ -112,14 +113,15 @@ class SeedActivations:
             raise RecordError(f"{self._path}: /activations/{where}: no tokens after the divergence.")
         return values
 
-    def _skip(self, sample: int) -> int:
+    def _skip(self, sample: int, arm: str) -> int:
         """Stored tokens before the divergence."""
         metadata = self._file.get("metadata")
         facts = metadata.get(f"sample_{sample}") if isinstance(metadata, h5py.Group) else None
         if facts is None:
             return 0
         divergence = next((int(facts.attrs[key]) for key in _DIVERGENCE_KEYS if key in facts.attrs), None)
-        start = facts.attrs.get("response_start_idx")
+        # Where the prompts differ, so may the places at which the answers begin; only our own files say so.
+        start = facts.attrs.get(f"{arm}_response_start_idx", facts.attrs.get("response_start_idx"))
         if divergence is None or start is None:
             return 0
         return max(0, divergence - int(start))

@@ -2,7 +2,8 @@
 
 from steer_llama.config.base import Sampling, Settings
 from steer_llama.config.endpoints import HOW, PRESETS, ArmSettings, EndpointSettings, Price, ServerSettings
-from steer_llama.config.loading import explain, load_config, parse_config
+from steer_llama.config.extraction import ExtractionConfig, StoreSettings
+from steer_llama.config.loading import explain, load_config, load_extraction, parse_config
 from steer_llama.config.sections import (
     DEFAULT_POSITIONS,
     AuthorSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "Config",
     "EndpointSettings",
     "ExtractSettings",
+    "ExtractionConfig",
     "FilterSettings",
     "FitSettings",
     "JudgeSettings",
@@ -38,8 +40,10 @@ __all__ = [
     "Sampling",
     "ServerSettings",
     "Settings",
+    "StoreSettings",
     "SweepSettings",
     "explain",
     "load_config",
+    "load_extraction",
     "parse_config",
 ]

@@ -1,15 +1,19 @@
 """Reading a configuration, and explaining what is wrong with one."""
 
 import difflib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from steer_llama.config.extraction import ExtractionConfig
 from steer_llama.config.sections import Config
 from steer_llama.errors import ConfigError
 from steer_llama.files import read_text
+
+_C = TypeVar("_C", bound=BaseModel)
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
@@ -26,37 +30,82 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
 
 def parse_config(text: str, where: str, overrides: tuple[str, ...] = (), base: Path | None = None) -> Config:
     """Read a configuration from ``text``; ``where`` names it in errors. See `load_config`."""
+    raw = _sections(text, where, "source, target, model …")
+    if base is not None:
+        _anchor(raw, base)
+    for override in overrides:
+        _apply(raw, override)
+    return _checked(raw, where, Config)
+
+
+def load_extraction(
+    path: Path | None, overrides: tuple[str, ...] = (), flags: Mapping[str, Any] | None = None
+) -> ExtractionConfig:
+    """Read the configuration of an extraction; see `load_config`.
+
+    Args:
+        path: the file, if there is one.
+        overrides: ``section.key=value``, before the file.
+        flags: values by ``section.key``, before both. Paths in them and in ``overrides`` stand relative to the
+            working directory.
+
+    Raises:
+        FileError: the file is missing or empty.
+        ConfigError: it is not YAML, or a key or value is wrong (named, with what was expected).
+    """
+    raw: dict[str, Any] = {}
+    if path is not None:
+        text = read_text(path, "a configuration (YAML)")
+        raw = _sections(text, str(path), "model, dataset, output, processing, extract")
+        _anchor_extraction(raw, path.parent)
+    for override in overrides:
+        _apply(raw, override)
+    for name, value in (flags or {}).items():
+        _put(raw, name.split("."), value, f"--{name.rpartition('.')[2].replace('_', '-')}")
+    return _checked(raw, str(path) if path is not None else "extract", ExtractionConfig)
+
+
+def _sections(text: str, where: str, expected: str) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: expected sections (source, target, model …), found a {type(raw).__name__}.")
-    if base is not None:
-        _anchor(raw, base)
-    for override in overrides:
-        _apply(raw, override)
+        raise ConfigError(f"{where}: expected sections ({expected}), found a {type(raw).__name__}.")
+    return raw
+
+
+def _checked(raw: dict[str, Any], where: str, model: type[_C]) -> _C:
     try:
-        return Config.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {explain(error, Config)}") from error
+        raise ConfigError(f"{where}: {explain(error, model)}") from error
 
 
 def _anchor(raw: dict[str, Any], base: Path) -> None:
     """Make the paths of a configuration file relative to that file."""
     arms = [arm for arm in (raw.get("source"), raw.get("target")) if isinstance(arm, dict)]
-    paths = [(raw, "elicitation"), *((arm, "file") for arm in arms)]
     # These may be names as well (of a packaged trait, on a hub): only what is plainly a path is taken for one.
     local = [arm for arm in arms if arm.get("kind") == "local"]
     perhaps = [(raw, "trait"), (raw.get("model"), "path"), *((arm, "model") for arm in local)]
-    paths += [(section, key) for section, key in perhaps if isinstance(section, dict) and _is_path(section.get(key))]
-    for section, key in paths:
-        if isinstance(section.get(key), str):
-            section[key] = str(base / section[key])
+    _move([(raw, "elicitation"), *((arm, "file") for arm in arms)], base, lambda _: True)
+    _move(perhaps, base, _is_path)
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and (value.startswith(("./", "../")) or value.endswith(".json"))
+def _anchor_extraction(raw: dict[str, Any], base: Path) -> None:
+    """The same for the configuration of an extraction."""
+    _move([(raw.get("dataset"), "path"), (raw.get("output"), "file")], base, lambda _: True)
+    _move([(raw.get("model"), "path")], base, _is_path)
+
+
+def _move(places: list[tuple[Any, str]], base: Path, is_path: Callable[[str], bool]) -> None:
+    for section, key in places:
+        if isinstance(section, dict) and isinstance(value := section.get(key), str) and is_path(value):
+            section[key] = str(base / value)
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith(("./", "../")) or value.endswith(".json")
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -64,17 +113,22 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     keys = name.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError(f"--set {override}: expected section.key=value, e.g. fit.positions=emoji.")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from error
+    _put(raw, keys, parsed, f"--set {override}")
+
+
+def _put(raw: dict[str, Any], keys: list[str], value: Any, what: str) -> None:
     section = raw
     for key in keys[:-1]:
         if section.get(key) is None:
             section[key] = {}
         section = section[key]
         if not isinstance(section, dict):
-            raise ConfigError(f"--set {override}: {key!r} is a value, not a section.")
-    try:
-        section[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{what}: {key!r} is a value, not a section.")
+    section[keys[-1]] = value
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from steer_llama.config.base import Settings
 from steer_llama.config.endpoints import ArmSettings, EndpointSettings, ServerSettings
@@ -27,6 +27,14 @@ class ModelSettings(Settings):
     """GPUs that the layers are spread over."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto``: the weights' own on a GPU, float32 on a CPU."""
+
+    @field_validator("n_devices")
+    @classmethod
+    def _on_gpus(cls, count: int, info: ValidationInfo) -> int:
+        device = info.data.get("device", "auto")
+        if count > 1 and device not in ("auto", "cuda"):
+            raise ValueError(f"the layers are spread over GPUs, but the device is {device!r}; use 1, or device 'cuda'")
+        return count
 
     @property
     def where(self) -> str:
@@ -119,6 +127,12 @@ class ExtractSettings(Settings):
 
     positions: tuple[str, ...] = DEFAULT_POSITIONS
     """Masks to pool over; all in one pass."""
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+    """0-based blocks to read; default: all. Nothing above the last one is computed."""
+    backend: Literal["transformers", "transformer_lens", "vllm"] = "transformers"
+    """What runs the weights."""
+    token_budget: int | None = Field(None, gt=0)
+    """The most tokens of one forward pass; default: chosen for the machine."""
     tokens: bool = False
     """Store every response token of every layer too."""
     save_every: int = Field(10, gt=0)

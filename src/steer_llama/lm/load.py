@@ -1,6 +1,7 @@
 """Loading weights: a folder, a GGUF file, a hub id, or the embedded model."""
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoTokenizer, GenerationConfig
+from transformers.distributed import DistributedConfig
 
 from steer_llama.config import ModelSettings
 from steer_llama.errors import ModelError
@@ -90,9 +92,22 @@ def load_model(settings: ModelSettings, reporter: Reporter) -> LanguageModel:
     Raises:
         ModelError: nothing loadable is there, or the device is not.
     """
-    device = _device(settings.device, settings.n_devices)
-    dtype, reason = _dtype(settings.dtype, device)
-    return _load(settings.where, device, dtype, reason, settings.n_devices, _Quiet(reporter))
+    return _load(*_how(settings), _Quiet(reporter))
+
+
+def load_fresh(settings: ModelSettings, reporter: Reporter) -> LanguageModel:
+    """Load what ``settings`` name into an object of its own, for those who change it.
+
+    Raises:
+        ModelError: nothing loadable is there, or the device is not.
+    """
+    return _load.__wrapped__(*_how(settings), _Quiet(reporter))
+
+
+def _how(settings: ModelSettings) -> tuple[str, str, torch.dtype | str, str, int]:
+    device = choose_device(settings.device, settings.n_devices)
+    dtype, reason = choose_dtype(settings.dtype, device)
+    return settings.where, device, dtype, reason, settings.n_devices
 
 
 class _Quiet:
@@ -112,9 +127,11 @@ class _Quiet:
 def _load(
     where: str, device: str, dtype: torch.dtype | str, reason: str, n_devices: int, quiet: _Quiet
 ) -> LanguageModel:
-    name, path = _resolve(where, quiet.reporter)
+    name, path = find_model(where, quiet.reporter)
     how: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
-    if n_devices > 1:
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:  # torchrun: every process takes a slice
+        how = {"dtype": dtype, "distributed_config": DistributedConfig(tp_size=processes)}
+    elif n_devices > 1:
         how |= {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in range(n_devices)}}
     part = ""
     try:
@@ -140,7 +157,12 @@ def _forget_sampling(model: Any) -> None:
     )
 
 
-def _resolve(where: str, reporter: Reporter) -> tuple[str, Path | str]:
+def find_model(where: str, reporter: Reporter) -> tuple[str, Path | str]:
+    """What a model is called, and the folder, the GGUF file or the hub id that it is read from.
+
+    Raises:
+        ModelError: it is neither, or a folder that holds no model.
+    """
     if where == embedded.NAME:
         return embedded.NAME, embedded.embedded_folder(reporter)
     path = Path(where).expanduser()
@@ -157,7 +179,12 @@ def _resolve(where: str, reporter: Reporter) -> tuple[str, Path | str]:
     return where, where
 
 
-def _device(wanted: str, n_devices: int) -> str:
+def choose_device(wanted: str, n_devices: int) -> str:
+    """The device that ``wanted`` names.
+
+    Raises:
+        ModelError: it is not here, or there are fewer GPUs than ``n_devices``.
+    """
     if n_devices > max(1, torch.cuda.device_count()):
         raise ModelError(f"n_devices {n_devices}: there are {torch.cuda.device_count()} usable CUDA GPUs here.")
     if wanted == "auto":
@@ -179,7 +206,8 @@ def _device(wanted: str, n_devices: int) -> str:
     return wanted
 
 
-def _dtype(wanted: str, device: str) -> tuple[torch.dtype | str, str]:
+def choose_dtype(wanted: str, device: str) -> tuple[torch.dtype | str, str]:
+    """The type to compute in (``auto``: the weights' own) and why."""
     if wanted != "auto":
         return getattr(torch, wanted), "as asked"
     if device.startswith("cpu"):

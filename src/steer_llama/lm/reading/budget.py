@@ -1,0 +1,140 @@
+"""How many tokens go through the model at once: as few as give the speed, and as many as the memory takes.
+
+What is measured once for a machine and a shape of model is kept in the cache folder, so that the same machine always
+makes the same batches: another batch gives other last bits.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from steer_llama.errors import StorageError
+from steer_llama.files import digest_json, write_json
+from steer_llama.lm.embedded import cache_folder
+from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.reading.conversation import Conversation, Wanted
+from steer_llama.lm.reading.packed import PackedReader
+
+_TRIED = {"cpu": (512, 1024, 2048)}
+_TRIED_ELSEWHERE = (2048, 4096, 8192, 16384)
+_GOOD_ENOUGH = 0.95
+"""Of the best speed: the smallest budget that reaches it is taken, since memory grows with it."""
+_SHARE = 0.5
+"""Of the memory that the weights leave, for one pass; the rest is the allocator's and other programs'."""
+_LEAST = 256
+_ANSWER = 180
+"""Tokens of a made-up conversation: what real answers have."""
+_TOKENS_AT_ONCE = 512e6
+"""Bytes of single tokens that a batch may hold on their way to the disk."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The choice and why."""
+
+    tokens: int
+    reason: str
+
+
+def choose_budget(model: LanguageModel, *, keeps_tokens: bool, n_layers: int) -> Budget:
+    """The budget for this model on this machine.
+
+    Args:
+        model: the weights, where they will run.
+        keeps_tokens: single tokens are stored, which wait in memory for the disk.
+        n_layers: layers that are read.
+    """
+    speeds = _speeds(model)
+    best = max(speeds.values())
+    fastest = min(tokens for tokens, speed in speeds.items() if speed >= _GOOD_ENOUGH * best)
+    shown = ", ".join(f"{tokens}: {speed / best:.0%}" for tokens, speed in speeds.items())
+    limits = {fastest: f"the smallest within 5% of the best speed measured here ({shown})", **_memory_limit(model)}
+    if keeps_tokens:
+        each = n_layers * model.width * model.hf.dtype.itemsize
+        limits[max(_LEAST, int(_TOKENS_AT_ONCE / each))] = f"single tokens of {each / 1e6:.2f} MB wait for the disk"
+    tokens = min(limits)
+    return Budget(tokens, limits[tokens])
+
+
+def _memory_limit(model: LanguageModel) -> dict[int, str]:
+    """What one pass may hold, where that is known and small."""
+    config = model.text_config
+    # The residual stream some four times, queries, keys, values and output, and the MLP's two inner activations.
+    inner = getattr(config, "intermediate_size", None) or 4 * model.width
+    experts = getattr(config, "num_experts_per_tok", None) or 1
+    each = (12 * model.width + 3 * int(inner) * int(experts)) * max(2, model.hf.dtype.itemsize)
+    if model.device.type == "cuda":
+        # All of the card and not what is free now, which depends on what else runs.
+        total = min(torch.cuda.get_device_properties(gpu).total_memory for gpu in _gpus(model))
+        weights = sum(p.numel() * p.element_size() for p in model.hf.parameters()) / len(_gpus(model))
+        room = max(0.0, total - weights) * _SHARE
+    else:
+        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.05
+    return {max(_LEAST, int(room / each)): f"{room / 1e9:.1f} GB of memory for {each / 1e6:.2f} MB a token"}
+
+
+def _gpus(model: LanguageModel) -> list[torch.device]:
+    return sorted({p.device for p in model.hf.parameters() if p.device.type == "cuda"}, key=str)
+
+
+def _speeds(model: LanguageModel) -> dict[int, float]:
+    """Tokens a second of the first block at every budget that is tried."""
+    path = cache_folder() / "speed.json"
+    key = _key(model)
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return {int(tokens): float(speed) for tokens, speed in known[key].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    speeds = {tokens: _speed(model, tokens) for tokens in _TRIED.get(model.device.type, _TRIED_ELSEWHERE)}
+    _remember(path, key, speeds)
+    return speeds
+
+
+def _remember(path: Path, key: str, speeds: dict[int, float]) -> None:
+    try:
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        write_json(path, {**(known if isinstance(known, dict) else {}), key: {str(t): s for t, s in speeds.items()}})
+    except StorageError:
+        pass  # without a cache it is measured again the next time
+
+
+def _key(model: LanguageModel) -> str:
+    """What the speed depends on."""
+    config = model.text_config
+    shape = [getattr(config, name, None) for name in ("model_type", "intermediate_size", "num_attention_heads")]
+    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else _cpu()
+    return digest_json([*shape, model.width, model.dtype, device, torch.get_num_threads(), torch.__version__])[:16]
+
+
+def _cpu() -> str:
+    told = torch.cpu.get_capabilities()
+    return f"{told.get('cpu_name')} {torch.backends.cpu.get_cpu_capability()} {os.cpu_count()}"
+
+
+def _speed(model: LanguageModel, tokens: int) -> float:
+    length = min(_ANSWER, model.context_length or _ANSWER)
+    random = np.random.default_rng(0)
+    vocabulary = int(model.text_config.vocab_size)
+    made_up = [
+        Conversation(random.integers(0, vocabulary, length, dtype=np.int32), np.ones((1, length), bool))
+        for _ in range(max(1, tokens // length))
+    ]
+    reader = PackedReader(model, tokens)
+    reader.batches([made_up])
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        reader.read(made_up, Wanted((0,)))
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+        times.append(time.perf_counter() - began)
+    return len(made_up) * length / min(times)

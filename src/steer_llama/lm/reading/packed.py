@@ -1,0 +1,93 @@
+"""The default backend: transformers' own model code over packed rows.
+
+What a batch costs is what must be computed: each common beginning once, no padding, no vocabulary projection, nothing
+above the deepest layer that is wanted. Sums are taken where the residual stream is and leave the device once a pass.
+
+Shapes: R rows of a pass, T tokens, P positions (masks), L layers wanted, D width.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from steer_llama.lm.capture import reading
+from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.packing import Memory, Packed, Pass, common_prefix, computing, pack, packed_attention
+from steer_llama.lm.packing.tree import Ids, Span
+from steer_llama.lm.reading.conversation import Batches, Conversation, Pooled, Wanted
+from steer_llama.lm.reading.ordering import fill_batches
+from steer_llama.lm.reading.sums import Sums
+
+MIN_ROOT = 16
+"""A beginning that all conversations share is worth a pass of its own from this many tokens on."""
+
+
+class PackedReader:
+    """Reads a transformers model batch by batch (see `Reader`)."""
+
+    def __init__(self, model: LanguageModel, token_budget: int, budget_reason: str = "as asked") -> None:
+        """``token_budget``: the most rows of a forward pass, unless an earlier run has settled another."""
+        self.model = model
+        self.tokenizer = model.tokenizer
+        self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, model.dtype
+        self.n_layers, self.width, self.context_length = model.n_layers, model.width, model.context_length
+        self.about = f"{model.name} in {model.dtype} on {model.device} ({model.dtype_reason})"
+        self.token_budget = self._settled = token_budget
+        self.budget_reason = budget_reason
+        self._root = np.zeros(0, np.int32)
+        self._memory = Memory()
+
+    def batches(self, groups: Sequence[Sequence[Conversation]], token_budget: int | None = None) -> Batches:
+        """See `Reader`."""
+        budget = token_budget or self.token_budget
+        self._root = _root_of(groups)
+        self._memory = Memory()
+        self._settled = budget
+        filled = fill_batches([[each.ids_T for each in group] for group in groups], len(self._root), budget)
+        shared = f", the first {len(self._root)} tokens once for all" if len(self._root) else ""
+        reason = self.budget_reason if budget == self.token_budget else "as settled before"
+        return Batches(filled, budget, f"packed batches of at most {budget} tokens ({reason}): {len(filled)}{shared}")
+
+    def read(self, conversations: Sequence[Conversation], wanted: Wanted) -> list[Pooled]:
+        """See `Reader`."""
+        root = len(self._root)
+        with torch.inference_mode(), packed_attention(self.model.hf):
+            if root and self._memory.empty:
+                packed = pack([self._root])
+                self._compute(packed, Pass(packed.runs, (0, root), self._memory, keep_as=-root), (0, root))
+            packed = pack([each.ids_T for each in conversations], root)
+            sums = Sums(conversations, packed, root, wanted, self.width)
+            rows = len(packed.ids_R)
+            for begin in range(0, rows, self._settled):
+                span = (begin, min(begin + self._settled, rows))
+                sums.begin(span)
+                part = Pass(packed.runs, span, self._memory, keep_as=begin if rows > self._settled else None)
+                with reading(self.model, sums.add, wanted.layers):
+                    self._compute(packed, part, span)
+                sums.end()
+            self._memory.forget_batch()
+        return sums.pooled()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _compute(self, packed: Packed, part: Pass, rows: Span) -> None:
+        """Run the decoder over some rows of the layout."""
+        device, place = self.model.device, slice(*rows)
+        with computing(part):
+            self.model.decoder(
+                input_ids=torch.from_numpy(packed.ids_R[None, place]).long().to(device),
+                position_ids=torch.from_numpy(packed.positions_R[None, place]).long().to(device),
+                use_cache=False,
+            )
+
+
+def _root_of(groups: Sequence[Sequence[Conversation]]) -> Ids:
+    """The tokens that all conversations begin with, as far as no mask reaches into them."""
+    first = groups[0][0].ids_T
+    length = len(first)
+    for each in (conversation for group in groups for conversation in group):
+        masked = np.flatnonzero(each.masks_PT.any(0))
+        length = min(length, common_prefix(first[:length], each.ids_T), len(each.ids_T) - 1, *masked[:1].tolist())
+    return first[:length] if length >= MIN_ROOT else first[:0]

@@ -1,0 +1,65 @@
+"""Whether a model's attention can be packed: by what its configuration says, and by trying."""
+
+from typing import Any
+
+import numpy as np
+
+from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.reading.alone import read_alone
+from steer_llama.lm.reading.conversation import Conversation, Wanted
+from steer_llama.lm.reading.packed import PackedReader
+
+_KINDS = {"full_attention", "sliding_attention"}
+_WINDOWS = {"gemma2", "gemma3", "gemma3_text", "mistral", "mixtral", "phi3", "qwen2", "qwen3"}
+"""Model types whose sliding windows are tested: a trial is too short to meet one."""
+_TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
+_ROUNDED = 0.1
+"""Of a trial in half precision, where a token at the edge may go to another expert; a wrong mask is off by more."""
+
+
+def obstacle(model: LanguageModel) -> str | None:
+    """Why the model cannot be read in packed batches; ``None`` if it can.
+
+    The configuration is looked at, and two short made-up conversations are read both ways.
+    """
+    return _by_configuration(model) or _by_trial(model)
+
+
+def _by_configuration(model: LanguageModel) -> str | None:
+    config, name = model.text_config, type(model.hf).__name__
+    if not (getattr(model.hf, "_supports_attention_backend", False) and model.hf._can_set_attn_implementation()):
+        return f"{name} does not take another attention function"
+    if getattr(model.hf, "_is_stateful", False):
+        return f"{name} carries a state from token to token"
+    if others := sorted(set(getattr(config, "layer_types", None) or []) - _KINDS):
+        return f"{name} has layers of another kind than causal attention ({', '.join(others)})"
+    if getattr(config, "sliding_window", None) and config.model_type not in _WINDOWS:
+        return f"{name} has a sliding window, and its kind ({config.model_type}) has not been tested"
+    return None
+
+
+def _by_trial(model: LanguageModel) -> str | None:
+    first, second = _made_up(model, 24), _made_up(model, 30)
+    wanted = Wanted(tuple(range(model.n_layers)))
+    try:
+        # Batches that are too small on purpose: what is kept from one pass to the next is tried too.
+        reader = PackedReader(model, 20)
+        reader.batches([(first, second)])
+        packed = reader.read([first, second], wanted)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
+        return f"{type(model.hf).__name__} failed on a trial: {' '.join(str(error).split())[:200]}"
+    worst = 0.0
+    for conversation, found in zip((first, second), packed, strict=True):
+        expected = read_alone(model, conversation, wanted)
+        scale_L = np.abs(expected.mean_PLD).max(axis=(0, 2))
+        worst = max(worst, float((np.abs(found.mean_PLD - expected.mean_PLD).max(axis=(0, 2)) / scale_L).max()))
+    allowed = _TOLERANCE.get(model.dtype, _ROUNDED)
+    return None if worst <= allowed else f"a trial was {worst:.0e} off (allowed: {allowed:.0e})"
+
+
+def _made_up(model: LanguageModel, length: int) -> Conversation:
+    """Tokens that begin alike and then differ, with a mask over the second half."""
+    vocabulary: Any = model.text_config.vocab_size
+    ids_T = np.random.default_rng(0).integers(0, vocabulary, length, dtype=np.int32)
+    ids_T[12:] = np.random.default_rng(length).integers(0, vocabulary, length - 12)
+    return Conversation(ids_T, (np.arange(length) >= 14)[None])
