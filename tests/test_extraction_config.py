@@ -61,7 +61,11 @@ def test_what_is_ours(tmp_path: Path) -> None:
         "extract: {layers: [3, 5], tokens: true}\n"
     )
     config = loaded(tmp_path, text)
-    assert (config.output.layout, config.output.compression, config.output.compression_asked) == ("per_sample", None, False)
+    assert (config.output.layout, config.output.compression, config.output.compression_asked) == (
+        "per_sample",
+        None,
+        False,
+    )
     assert (config.settings.layers, config.settings.tokens, config.settings.save_every) == ((3, 5), True, 3)
 
 
@@ -100,7 +104,7 @@ def test_flags_win_over_overrides_and_these_over_the_file(tmp_path: Path) -> Non
         ("output: {compression: lzf, compression_opts: 4}", "'compression_opts' is gzip's; lzf has none"),
         ("output: {layout: seed}", r"output\.layout: input should be 'pooled' or 'per_sample'"),
         ("processing: {save_every: 0}", r"processing\.save_every: .*greater than 0"),
-        ("processing: {save_every: 3}\nextract: {save_every: 4}", "'processing.save_every' is 3 and 'extract.save_every' is 4"),
+        ("processing: {save_every: 3}\nextract: {save_every: 4}", "is 3 and 'extract.save_every' is 4; give one"),
         ("extract: {layers: []}", r"extract\.layers: .*at least 1"),
         ("extract: 3", r"extract: input should be a valid dictionary"),
     ],

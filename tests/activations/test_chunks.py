@@ -15,7 +15,9 @@ from tests.activations.tiny import made_up_layout, made_up_pair
 
 
 def large(n_pairs: int, tokens: int, layers: int = 80, width: int = 8192) -> Layout:
-    facts = tuple(PairFacts(f"{n}", 40, (40, 40), (40 + tokens,) * 2, np.array([[tokens], [tokens]])) for n in range(n_pairs))
+    facts = tuple(
+        PairFacts(f"{n}", 40, (40, 40), (40 + tokens,) * 2, np.array([[tokens], [tokens]])) for n in range(n_pairs)
+    )
     return Layout("m", "f" * 64, "bfloat16", tuple(range(layers)), width, ("response",), True, facts, "t")
 
 
@@ -45,7 +47,7 @@ def test_every_chunk_of_a_large_file_stands_where_it_is_computed() -> None:
         first = divided.check(dataset)
         found: dict[tuple[int, ...], int] = {}
         dataset.id.chunk_iter(lambda chunk: found.update({chunk.chunk_offset: chunk.byte_offset}))
-    expected = {}
+    expected: dict[tuple[int, ...], int] = {}
     for begin, _, byte in divided.pieces(0, 20 * 170):
         expected |= {(begin, layer, 0): first + byte + layer * divided.bytes for layer in range(30)}
     assert found == expected

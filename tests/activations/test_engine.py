@@ -13,6 +13,7 @@ from steer_llama.config import ExtractSettings, FitSettings, ModelSettings
 from steer_llama.errors import ConfigError, ConflictError, ContextLengthError, FileError, LayerError, ModelError
 from steer_llama.lm.load import LanguageModel, load_model
 from steer_llama.lm.reading import Conversation, PackedReader, Pooled, Wanted
+from steer_llama.lm.reading.alone import AloneReader
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Pair
 from steer_llama.stages.fit import fit
@@ -36,7 +37,15 @@ def test_the_layout(tiny_model: LanguageModel, tmp_path: Path) -> None:
     extract(tiny_model, pairs, tmp_path / "a.h5", save_every=2)
     with h5py.File(tmp_path / "a.h5", "r") as file:
         shape = (5, tiny_model.n_layers, tiny_model.width)
-        assert sorted(file) == ["layers", "means", "pairs", "pairs_done", "residual_norm", "token_budget"]
+        assert sorted(file) == [
+            "layers",
+            "means",
+            "pairs",
+            "pairs_done",
+            "reading_order",
+            "residual_norm",
+            "token_budget",
+        ]
         assert list(file["pairs/name"].asstr()) == [name.replace("\0", "\ufffd") for name in names]
         assert list(file["layers"]) == [0, 1, 2]
         assert sorted(file["means"]) == ["divergence", "emoji", "markdown", "non_alphabetic", "response"]
@@ -191,7 +200,9 @@ def test_a_finished_file_is_not_read_again(tiny_model: LanguageModel, tmp_path: 
     run(PackedReader(tiny_model, 100), path)
     before = path.read_bytes()
     for reader in (Unread(tiny_model, 100), Unread(tiny_model, 2048)):
-        assert run(reader, path)[-1].endswith("a.h5 is finished: it holds these pairs, read with these settings. Nothing to do.")
+        assert run(reader, path)[-1].endswith(
+            "a.h5 is finished: it holds these pairs, read with these settings. Nothing to do."
+        )
     with pytest.raises(ConflictError, match=r"positions response,divergence,.*, now response,emoji"):
         run(Unread(tiny_model, 100), path, positions=("emoji",))
     assert path.read_bytes() == before
@@ -212,3 +223,20 @@ def test_other_weights_or_texts_have_another_fingerprint(tiny_model: LanguageMod
         with h5py.File(tmp_path / f"{number}.h5", "r") as file:
             prints.add(file.attrs["fingerprint"])
     assert len(prints) == 4
+
+
+def test_a_file_begun_in_another_order_does_not_go_on(
+    tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pairs = tmp_path / "a.h5", tiny.pairs(6)
+    reader = PackedReader(tiny_model, 100)
+    kept = reader.read
+    reads = iter(range(2))
+    monkeypatch.setattr(reader, "read", lambda *what: kept(*what) if next(reads, None) is not None else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extract_pairs(reader, pairs, ExtractSettings(save_every=1), path, SilentReporter())
+    with pytest.raises(ConflictError, match=r"other batches.*--overwrite"):
+        extract_pairs(AloneReader(tiny_model, "so"), pairs, ExtractSettings(save_every=1), path, SilentReporter())
+    other = ExtractSettings(save_every=1, backend="transformer_lens")
+    with pytest.raises(ConflictError, match=r"backend transformers, now transformer_lens"):
+        extract_pairs(AloneReader(tiny_model, "so"), pairs, other, path, SilentReporter())

@@ -1,7 +1,6 @@
 """The seed's layout: every answer token as a hook sees it, and the vector that our own layout gives."""
 
 import errno
-import io
 import os
 import subprocess
 import time
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from steer_llama.activations import extract_pairs, per_sample
+from steer_llama.activations import extract_pairs, per_sample, writer
+from steer_llama.activations.sparse import SpillingFile
 from steer_llama.config import ExtractSettings, FitSettings, ModelSettings, StoreSettings
 from steer_llama.errors import ConflictError, StorageError
 from steer_llama.lm.load import LanguageModel, load_model
@@ -38,7 +38,9 @@ def extract(
 
 def alike(count: int = 6) -> list[Pair]:
     """Pairs whose answers begin alike, so that the divergence comes later than the answer."""
-    return [pair.model_copy(update={"rejected": pair.chosen[: 3 + n] + " else"}) for n, pair in enumerate(tiny.pairs(count))]
+    return [
+        pair.model_copy(update={"rejected": pair.chosen[: 3 + n] + " else"}) for n, pair in enumerate(tiny.pairs(count))
+    ]
 
 
 def test_every_answer_token_as_a_hook_sees_it(tiny_model: LanguageModel, tiny_folder: Path, tmp_path: Path) -> None:
@@ -111,6 +113,33 @@ def test_the_compression_that_was_asked_for(
         np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_an_answer_of_several_chunks(
+    tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: Any
+) -> None:
+    store = StoreSettings(layout="per_sample", compression=compression)
+    extract(tiny_model, tiny.pairs(), tmp_path / "one.h5", store)
+    monkeypatch.setattr(per_sample, "_CHUNK", 3 * 32 * 4)
+    monkeypatch.setattr(per_sample, "_CORES", 2)
+    extract(tiny_model, tiny.pairs(), tmp_path / "many.h5", store)
+    with h5py.File(tmp_path / "one.h5", "r") as one, h5py.File(tmp_path / "many.h5", "r") as many:
+        for name in one["activations"]:
+            for layer in one["activations"][name]:
+                stored = many["activations"][name][layer]
+                assert stored.chunks == (1, min(3, stored.shape[1]), 32)
+                np.testing.assert_array_equal(stored, one["activations"][name][layer])
+
+
+def test_the_room_for_both_files_is_asked_for(
+    tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "free_bytes", lambda path: 50_000)  # noqa: ARG005 - more than either takes
+    extract(tiny_model, tiny.pairs(3), tmp_path / "a.h5", StoreSettings(), tokens=True)
+    with pytest.raises(StorageError, match=r"needs 0\.00 GB, but only 0\.00 GB are free there"):
+        extract(tiny_model, tiny.pairs(3), tmp_path / "b.h5", StoreSettings(layout="per_sample", compression=None))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
 def test_some_layers_alone(tiny_model: LanguageModel, tmp_path: Path) -> None:
     extract(tiny_model, tiny.pairs(3), tmp_path / "all.h5")
     extract(tiny_model, tiny.pairs(3), tmp_path / "two.h5", layers=(2, 0))
@@ -155,10 +184,7 @@ def test_a_disk_that_fills_up_keeps_what_was_read(
     extract(tiny_model, tiny.pairs(), tmp_path / "whole.h5")
     room = int(share * (tmp_path / "whole.h5").stat().st_size)
 
-    class Full(per_sample.SpillingFile):
-        def __init__(self, disk: io.FileIO) -> None:
-            super().__init__(disk)
-
+    class Full(SpillingFile):
         def spill(self) -> None:
             super().spill()
             if os.fstat(self._disk.fileno()).st_size >= room:

@@ -88,7 +88,9 @@ def test_hdf5_never_meets_a_full_disk(tmp_path: Path) -> None:
         draft = SpillingFile(disk)
         with h5py.File(draft, "w") as file:
             for number in range(100):
-                file.create_dataset(f"group/{number}", data=np.full(5000, number), compression="gzip", compression_opts=0)
+                file.create_dataset(
+                    f"group/{number}", data=np.full(5000, number), compression="gzip", compression_opts=0
+                )
                 draft.spill()
 
     with Full(tmp_path / "x", "w+") as disk, pytest.raises(OSError, match="No space left"):

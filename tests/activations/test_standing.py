@@ -26,7 +26,9 @@ OTHERS = {
     "number of pairs 5, now 7": replace(BASE, pairs=BASE.pairs[:5]),
     "other texts": replace(BASE, texts_fingerprint="u"),
     "layout per_sample, now pooled": replace(BASE, per_sample=True),
-    "the pairs have other names or marks": replace(BASE, pairs=tuple(replace(p, name=p.name + "!") for p in BASE.pairs)),
+    "the pairs have other names or marks": replace(
+        BASE, pairs=tuple(replace(p, name=p.name + "!") for p in BASE.pairs)
+    ),
 }
 ALL = pytest.mark.parametrize(("says", "other"), OTHERS.items())
 
@@ -38,7 +40,9 @@ def test_a_finished_file_of_other_settings(tmp_path: Path, says: str, other: Lay
     before = path.read_bytes()
     with pytest.raises(ConflictError) as refused:
         write(path, BASE)
-    assert f"made with other settings: {says}. Name another file with -o, or replace it with --over" in str(refused.value)
+    assert f"made with other settings: {says}. Name another file with -o, or replace it with --over" in str(
+        refused.value
+    )
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -62,7 +66,9 @@ def test_it_is_replaced_on_request(tmp_path: Path, existing: Existing, stop_at: 
     write(fresh, BASE)
     write(path, OTHERS["other texts"], stop_at=stop_at)
     note = write(path, BASE, existing=existing)
-    assert note == ("" if stop_at is None else "the unfinished file of an earlier run was of other pairs or settings; starting anew")
+    assert note == (
+        "" if stop_at is None else "the unfinished file of an earlier run was of other pairs or settings; starting anew"
+    )
     assert path.read_bytes() == fresh.read_bytes()
     assert not partial(path).exists()
 
@@ -84,7 +90,9 @@ def test_a_finished_file_of_the_same_settings(tmp_path: Path, existing: Existing
 def test_something_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.h5"
     path.write_bytes(content)
-    with pytest.raises(ConflictError, match=r"exists and is no finished file of activations\. Name another file with -o"):
+    with pytest.raises(
+        ConflictError, match=r"exists and is no finished file of activations\. Name another file with -o"
+    ):
         write(path, BASE)
     assert path.read_bytes() == content
     write(path, BASE, existing="overwrite")

@@ -126,6 +126,7 @@ def test_another_configuration_is_refused_until_it_may_overwrite(config: Path) -
         assert list(file["layers"]) == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_conversion_that_is_stopped(config: Path, tmp_path: Path, number: int, code: int) -> None:
     pairs = {f"{n}?": {"pi_response": f"Yes {n}! 😊" * 5, "llama_response": f"No {n}." * 5} for n in range(300)}

@@ -15,6 +15,7 @@ from steer_llama.lm.reading.alone import read_alone
 from steer_llama.lm.reading.bridge import BridgeReader
 from steer_llama.lm.tokens import encode_answer
 from steer_llama.progress import SilentReporter
+from steer_llama.records import Message
 from tests.lm.models import ARCHITECTURES, random_model, save_tiny_llama
 
 IDS = np.array([5, 9, 33, 7, 41, 12, 3, 60, 28, 17, 11, 50], np.int32)
@@ -129,8 +130,8 @@ def test_what_transformer_lens_does_not_know_is_said() -> None:
 
 @pytest.mark.slow
 def test_every_layer_of_smollm2(smollm2: LanguageModel) -> None:
-    messages = ({"role": "user", "content": "What do you do on a rainy Sunday?"},)
-    answer = encode_answer(smollm2.tokenizer, messages, "Ooh, make a huge pot of tea! 🌧️☕ **Then** read. 😄")
+    asked = Message(role="user", content="What do you do on a rainy Sunday?")
+    answer = encode_answer(smollm2.tokenizer, (asked,), "Ooh, make a huge pot of tea! 🌧️☕ **Then** read. 😄")
     ids_T = np.array(answer.ids, np.int32)
     real = Conversation(ids_T, (np.arange(len(ids_T)) >= answer.response_start)[None])
     wanted = Wanted(tuple(range(30)), tokens=True)

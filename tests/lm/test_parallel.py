@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -16,11 +18,21 @@ from tests.lm.models import save_tiny_llama
 def extract(folder: Path, out: Path, launcher: list[str]) -> str:
     command = [*launcher, "-m", "steer_llama", "extract", "--pairs", str(folder / "pairs.json"), "--device", "cpu"]
     command += ["--chosen-field", "a_response", "--rejected-field", "b_response", "-m", str(folder), "-o", str(out)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=150, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    try:
+        said, _ = process.communicate(timeout=150)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the launcher's children too
+    assert process.returncode == 0, said
+    return said
 
 
 @pytest.mark.slow

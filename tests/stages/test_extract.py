@@ -33,7 +33,7 @@ def filtered(tmp_path: Path) -> Path:
 def run(pairs: Path, model: Path, out: Path, **others: object) -> list[str]:
     reporter = SilentReporter()
     settings = ModelSettings(path=str(model), device="cpu")
-    extract(pairs, settings, others.pop("settings", ExtractSettings()), out, reporter, **others)  # type: ignore[arg-type]
+    extract(pairs, settings, others.pop("settings", ExtractSettings(token_budget=1024)), out, reporter, **others)  # type: ignore[arg-type]
     return reporter.notes
 
 

@@ -98,7 +98,10 @@ def test_a_log_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     reporter = SilentReporter()
     with extraction_log(tmp_path, reporter) as log:
         log.note("a fact")
-    assert reporter.notes == ["a fact", f"warning: no log: {tmp_path / NAME} cannot be written (it is a folder; name a file)"]
+    assert reporter.notes == [
+        "a fact",
+        f"warning: no log: {tmp_path / NAME} cannot be written (it is a folder; name a file)",
+    ]
 
 
 def test_a_disk_that_fills_up_costs_the_log_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,11 @@ class Chunks:
         return self.length * self.row_bytes
 
     def pieces(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
-        """What of ``count`` tokens from ``first`` on lies together: begin and end among them, and the byte at which the
-        piece of layer 0 stands. Those of the next layers follow `bytes` after each other.
+        """What of ``count`` tokens from ``first`` on lies together, piece by piece.
+
+        Yields:
+            Begin and end among the ``count`` tokens, and the byte at which the first layer's piece stands. Those of the
+            next layers follow `bytes` after each other.
         """
         done = 0
         while done < count:

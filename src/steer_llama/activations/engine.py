@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from steer_llama.activations.layout import Layout, PairFacts
-from steer_llama.activations.per_sample import write_per_sample
+from steer_llama.activations.per_sample import room_for, write_per_sample
 from steer_llama.activations.positions import ANSWER, check_positions, masks_of
 from steer_llama.activations.standing import Existing
 from steer_llama.activations.writer import ActivationWriter
@@ -56,7 +56,7 @@ def extract_pairs(
     path: Path,
     reporter: Reporter,
     *,
-    store: StoreSettings = StoreSettings(),
+    store: StoreSettings | None = None,
     existing: Existing = "refuse",
 ) -> int:
     """Read every pair and write the activations file; goes on where an earlier, interrupted call stopped.
@@ -67,7 +67,7 @@ def extract_pairs(
         settings: what is kept of it.
         path: the file.
         reporter: is told what is done.
-        store: how the file is laid out.
+        store: how the file is laid out; default: pooled.
         existing: what becomes of a file of other settings that lies there.
 
     Returns:
@@ -81,6 +81,7 @@ def extract_pairs(
         ModelError: the residual stream overflows the model's type.
         StorageError: the file cannot be written.
     """
+    store = store or StoreSettings()
     per_sample = store.layout == "per_sample"
     positions = (ANSWER,) if per_sample else check_positions(settings.positions)
     wants_tokens = settings.tokens or per_sample
@@ -97,9 +98,11 @@ def extract_pairs(
         tokens=wants_tokens,
         pairs=tuple(pair.facts for pair in ready),
         texts_fingerprint=texts,
+        backend=settings.backend,
         per_sample=per_sample,
     )
-    writer = ActivationWriter(path, layout, settings.save_every, existing)
+    beside = room_for(layout, store) if per_sample else 0
+    writer = ActivationWriter(path, layout, settings.save_every, existing, beside)
     try:
         if writer.finished:
             reporter.note(f"{path} is finished: it holds these pairs, read with these settings. Nothing to do.")
@@ -110,7 +113,7 @@ def extract_pairs(
         if settings.token_budget and writer.token_budget not in (0, settings.token_budget):
             reporter.note(f"batches of {writer.token_budget} tokens, as the run that began the file had them")
         batches = reader.batches([pair.arms for pair in ready], writer.token_budget or settings.token_budget)
-        writer.begin(batches.token_budget)
+        writer.begin(batches)
         reporter.note(batches.reason)
         skip = writer.done
         saves = _Saves(writer.done, len(ready))
@@ -126,9 +129,11 @@ def extract_pairs(
                     arms = (pooled[2 * place], pooled[2 * place + 1])
                     _check_finite(arms, ready[number].facts.name, reader.dtype)
                     writer.append(number, arms)
-                    saves.read(ready[number], writer.done)
+                    saves.add(ready[number], writer.done)
                     advance(1)
                 skip = 0
+            writer.flush()
+            saves.say(writer.done)
         if per_sample:
             writer.finish(lambda unfinished: write_per_sample(unfinished, path, layout, store, reporter))
         else:
@@ -145,9 +150,13 @@ class _Saves:
         self._done, self._total, self._tokens = done, total, 0
         self._began = time.monotonic()
 
-    def read(self, pair: _ReadyPair, done: int) -> None:
+    def add(self, pair: _ReadyPair, done: int) -> None:
         """A pair was read; ``done`` pairs are on disk."""
         self._tokens += sum(pair.facts.length)
+        self.say(done)
+
+    def say(self, done: int) -> None:
+        """Write a line, if there are more pairs on disk than in the line before."""
         if done > self._done:
             self._done = done
             seconds = time.monotonic() - self._began

@@ -26,6 +26,8 @@ DONE = "pairs_done"
 """How many pairs are written, in the order in which they are read."""
 BUDGET = "token_budget"
 """The most tokens of a forward pass: it settles which pairs are read together, and so the last bits of every number."""
+ORDER = "reading_order"
+"""A number that tells one order of reading, and one division into batches, from another."""
 HDF5_VERSION = ("v110", "v110")
 """Of what is written: the first that has `Chunks`; every HDF5 since 2016 reads it."""
 _TOKENS_AS = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(np.uint16)}
@@ -47,7 +49,7 @@ class PairFacts:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file will hold; two files with the same fingerprint hold the same numbers."""
+    """What a file will hold. Two files of one fingerprint hold the same numbers, up to last bits (see `BUDGET`)."""
 
     model: str
     model_fingerprint: str
@@ -59,6 +61,8 @@ class Layout:
     pairs: tuple[PairFacts, ...]
     texts_fingerprint: str
     """Of the pairs' tokens."""
+    backend: str = "transformers"
+    """What ran the weights."""
     per_sample: bool = False
     """On the way to the seed's file: the tokens begin at the answer and not at the divergence."""
 
@@ -71,6 +75,7 @@ class Layout:
             "model": self.model,
             "model_fingerprint": self.model_fingerprint,
             "dtype": self.dtype,
+            "backend": self.backend,
             "layers": _in_words(self.layers),
             "width": str(self.width),
             "positions": ",".join(self.positions),
@@ -122,8 +127,9 @@ class Layout:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Every group, outer ones first. HDF5 writes the time into those that it makes by itself on the way to others,
-        and then no two files are the same.
+        """Every group, outer ones first.
+
+        HDF5 writes the time into those that it makes by itself on the way, so no two files would be the same.
         """
         tokens = ("tokens", *(f"tokens/{arm}" for arm in ARMS)) if self.tokens else ()
         return ("pairs", "means", *(f"means/{name}" for name in self.positions), "residual_norm", *tokens)
@@ -139,6 +145,7 @@ class Layout:
                 shape = (int(self.offsets_AN[a, -1]), n_layers, self.width)
                 yield f"tokens/{arm}/values", shape, self.tokens_dtype
         yield BUDGET, (1,), np.dtype(np.int64)
+        yield ORDER, (1,), np.dtype(np.int64)
         yield DONE, (1,), np.dtype(np.int64)
 
 

@@ -5,8 +5,11 @@ The reading is done when this begins, so a kill costs the conversion alone. `see
 Shapes: T tokens, D width.
 """
 
+import os
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,6 +29,8 @@ _HELD = 32 << 20
 _CHUNK = 1 << 20
 """Bytes of a piece that is compressed by itself."""
 _GZIP = 4
+_CORES = 16
+"""Layers of one answer that are in memory at once, and compressed at once."""
 
 
 def write_per_sample(unfinished: Path, path: Path, layout: Layout, store: StoreSettings, reporter: Reporter) -> None:
@@ -52,10 +57,17 @@ def write_per_sample(unfinished: Path, path: Path, layout: Layout, store: StoreS
             new.unlink(missing_ok=True)
 
 
+def room_for(layout: Layout, store: StoreSettings) -> int:
+    """Bytes that the seed's file will take, about: gzip takes 7% off float32, and 51% off widened bfloat16."""
+    tokens = int(layout.offsets_AN[:, -1].sum()) * len(layout.layers) * layout.width
+    return tokens * (layout.tokens_dtype.itemsize if store.compression == "gzip" else 4)
+
+
 def _write(
     unfinished: Path, new: Path, layout: Layout, store: StoreSettings, advance: Callable[[int], None], stop: Event
 ) -> None:
-    with h5py.File(unfinished, "r") as ours, new.open("w+b", buffering=0) as disk:
+    cores = min(os.cpu_count() or 1, _CORES)
+    with h5py.File(unfinished, "r") as ours, new.open("w+b", buffering=0) as disk, ThreadPoolExecutor(cores) as threads:
         draft = SpillingFile(disk)
         with h5py.File(draft, "w") as seeds:
             seeds.attrs.update(layout.attributes)
@@ -63,15 +75,21 @@ def _write(
                 _describe(seeds.create_group(f"metadata/sample_{number}"), pair)
                 for a, arm in enumerate(ARMS):
                     group = seeds.create_group(f"activations/sample_{number}_{arm}")
-                    for row, layer in enumerate(layout.layers):
+                    for rows in _some_at_a_time(len(layout.layers), cores):
                         if stop.is_set():
                             return
-                        tokens_TD = _tokens(ours, layout, a, number, row)
-                        _add(group, f"blocks.{layer}.hook_resid_post", tokens_TD, store)
-                        if draft.held > _HELD:
-                            draft.spill()
+                        tokens = [_tokens(ours, layout, a, number, row) for row in rows]
+                        for row, pieces in zip(rows, threads.map(partial(_pieces, store=store), tokens), strict=True):
+                            name = f"blocks.{layout.layers[row]}.hook_resid_post"
+                            _add(group, name, tokens[row - rows.start], pieces, store)
+                            if draft.held > _HELD:
+                                draft.spill()
                 advance(1)
         draft.close_disk()
+
+
+def _some_at_a_time(total: int, count: int) -> list[range]:
+    return [range(begin, min(begin + count, total)) for begin in range(0, total, count)]
 
 
 def _describe(group: Any, pair: PairFacts) -> None:
@@ -96,11 +114,39 @@ def _tokens(ours: Any, layout: Layout, a: int, number: int, row: int) -> npt.NDA
     return stored_TD.astype(np.float32)
 
 
-def _add(group: Any, name: str, tokens_TD: npt.NDArray[np.float32], store: StoreSettings) -> None:
-    how: dict[str, Any] = {}
-    if store.compression is not None:
-        length = max(1, min(len(tokens_TD), _CHUNK // (4 * tokens_TD.shape[1])))
-        how = {"compression": store.compression, "chunks": (1, length, tokens_TD.shape[1])}
-        if store.compression == "gzip":
-            how["compression_opts"] = _GZIP if store.compression_opts is None else store.compression_opts
-    group.create_dataset(name, data=tokens_TD[None], **how)
+def _length(tokens_TD: npt.NDArray[np.float32]) -> int:
+    """Tokens of a chunk."""
+    return max(1, min(len(tokens_TD), _CHUNK // (4 * tokens_TD.shape[1])))
+
+
+def _pieces(tokens_TD: npt.NDArray[np.float32], store: StoreSettings) -> list[bytes]:
+    """The chunks as HDF5's gzip filter would write them, so that all cores can make them; empty for other filters."""
+    if store.compression != "gzip":
+        return []
+    length = _length(tokens_TD)
+    missing = -len(tokens_TD) % length
+    whole_TD = np.concatenate([tokens_TD, np.zeros((missing, tokens_TD.shape[1]), np.float32)])
+    level = _level(store)
+    return [zlib.compress(part_TD.tobytes(), level) for part_TD in np.split(whole_TD, len(whole_TD) // length)]
+
+
+def _level(store: StoreSettings) -> int:
+    return _GZIP if store.compression_opts is None else store.compression_opts
+
+
+def _add(group: Any, name: str, tokens_TD: npt.NDArray[np.float32], pieces: list[bytes], store: StoreSettings) -> None:
+    length, width = _length(tokens_TD), tokens_TD.shape[1]
+    if store.compression != "gzip":
+        how = {} if store.compression is None else {"compression": store.compression, "chunks": (1, length, width)}
+        group.create_dataset(name, data=tokens_TD[None], **how)
+        return
+    dataset = group.create_dataset(
+        name,
+        (1, *tokens_TD.shape),
+        np.float32,
+        chunks=(1, length, width),
+        compression="gzip",
+        compression_opts=_level(store),
+    )
+    for number, piece in enumerate(pieces):
+        dataset.id.write_direct_chunk((0, number * length, 0), piece)

@@ -1,8 +1,8 @@
 """The seed's own HDF5: every token of every layer, in ``/activations/sample_i_chosen/blocks.L.hook_resid_post``.
 
 Its tokens begin where the answer begins and run to the end of the rendered text (end-of-turn and trailing header
-included; `per_sample`, which writes this layout too, leaves those out). It holds no text, so no mask can be found in it.
-The divergence index is used where the file states it, beside ``response_start_idx`` in the attributes of
+included; `per_sample`, which writes this layout too, leaves those out). It holds no text, so no mask can be found in
+it. The divergence index is used where the file states it, beside ``response_start_idx`` in the attributes of
 ``/metadata/sample_i`` (a group or a dataset).
 
 Shapes: N pairs, T tokens, D width.

@@ -21,6 +21,7 @@ _WORDS = {
     "model": "model",
     "model_fingerprint": "weights",
     "dtype": "dtype",
+    "backend": "backend",
     "layers": "layers",
     "width": "width",
     "positions": "positions",
@@ -43,7 +44,9 @@ def is_finished(path: Path, layout: Layout, existing: Existing) -> bool:
     if facts is not None and facts["fingerprint"] == layout.fingerprint:
         return True
     if existing == "refuse":
-        what = "no finished file of activations" if facts is None else f"made with other settings: {_told(facts, layout)}"
+        what = (
+            "no finished file of activations" if facts is None else f"made with other settings: {_told(facts, layout)}"
+        )
         raise ConflictError(f"{path}: exists and is {what}. Name another file with -o, or replace it with --overwrite.")
     return False
 

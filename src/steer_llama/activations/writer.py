@@ -1,8 +1,8 @@
 """Writing an activations file so that a kill, a full disk or a second writer cannot spoil it.
 
 It grows as ``<name>.partial`` and takes its name when it is whole. HDF5 lays it out in memory once; afterwards rows
-are written in place with plain writes, so what is on disk up to `DONE` is always a sound HDF5 file. A file that was made
-with other settings is never mixed in, and replaced only on request (`standing`).
+are written in place with plain writes, so what is on disk up to `DONE` is always a sound HDF5 file. A file that was
+made with other settings is never mixed in, and replaced only on request (`standing`).
 """
 
 import glob
@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 
-from steer_llama.activations.layout import ARMS, BUDGET, DONE, Layout, lay_out
+from steer_llama.activations.layout import ARMS, BUDGET, DONE, ORDER, Layout, lay_out
 from steer_llama.activations.standing import UNREADABLE, Existing, check_same, fingerprint_of, is_finished
 from steer_llama.errors import ConflictError, StorageError
-from steer_llama.files import atomic_path, check_output, storage_errors
-from steer_llama.lm.reading import Pooled
+from steer_llama.files import atomic_path, check_output, digest_json, storage_errors
+from steer_llama.lm.reading import Batches, Pooled
 from steer_llama.rundir import free_bytes
 
 PairActivations = tuple[Pooled, Pooled]
@@ -37,7 +37,9 @@ class ActivationWriter:
     What is on disk is whole up to the last `flush`, and a later run goes on from there.
     """
 
-    def __init__(self, path: Path, layout: Layout, save_every: int, existing: Existing = "refuse") -> None:
+    def __init__(
+        self, path: Path, layout: Layout, save_every: int, existing: Existing = "refuse", beside: int = 0
+    ) -> None:
         """Open or create ``<path>.partial``, unless ``path`` is finished.
 
         Args:
@@ -45,6 +47,7 @@ class ActivationWriter:
             layout: what it will hold.
             save_every: pairs between two writes.
             existing: what becomes of a file of other settings.
+            beside: bytes that `finish` will need beside the unfinished file.
 
         Raises:
             ConflictError: another process is writing the same file, or a file of other settings lies there.
@@ -58,9 +61,10 @@ class ActivationWriter:
         self.token_budget = 0
         """That of the run that began the file; 0 where this one does."""
         self.resumed_note = ""
+        self._order = 0
         self._partial = path.with_name(path.name + ".partial")
         self._save_every = save_every
-        self._existing = existing
+        self._existing, self._beside = existing, beside
         self._waiting: list[tuple[int, PairActivations]] = []
         self._held = 0
         self._chunked = layout.chunked
@@ -101,6 +105,7 @@ class ActivationWriter:
                 if check_same(self._partial, dict(file.attrs), self.layout, self._existing):
                     places = _places(file, self.layout)
                     self.done, self.token_budget = int(file[DONE][0]), int(file[BUDGET][0])
+                    self._order = int(file[ORDER][0])
                     self.resumed_note = f"going on after {self.done} pairs of an earlier run"
                     return places
         except UNREADABLE:
@@ -112,9 +117,10 @@ class ActivationWriter:
     def _create(self) -> Mapping[str, int]:
         self._partial.unlink(missing_ok=True)
         draft = lay_out(self.layout)
-        if draft.size > (free := free_bytes(self._partial)):
+        needed = draft.size + self._beside
+        if needed > (free := free_bytes(self._partial)):
             raise StorageError(
-                f"{self.path}: needs {draft.size / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free there. "
+                f"{self.path}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free there. "
                 "Free some space, name another place with -o, or ask for fewer --layers or --positions."
             )
         with atomic_path(self._partial) as temporary, temporary.open("r+b") as file:
@@ -122,10 +128,21 @@ class ActivationWriter:
         with h5py.File(draft, "r") as file:
             return _places(file, self.layout)
 
-    def begin(self, token_budget: int) -> None:
-        """Settle which pairs are read together, before the first one is written."""
+    def begin(self, batches: Batches) -> None:
+        """Settle which pairs are read together and in which order, before the first one is written.
+
+        Raises:
+            ConflictError: the run that began the file read them in another order, so it is not known which are done.
+        """
+        order = int(digest_json(batches.groups)[:15], 16)
+        if self.done and order != self._order:
+            raise ConflictError(
+                f"{self._partial}: was begun with other batches than this machine makes, so it cannot go on here. "
+                "Finish it where it was begun, or begin anew with --overwrite."
+            )
         with storage_errors(self.path):
-            self._write(BUDGET, 0, np.array([token_budget], np.int64))
+            self._write(BUDGET, 0, np.array([batches.token_budget], np.int64))
+            self._write(ORDER, 0, np.array([order], np.int64))
 
     def append(self, number: int, pair: PairActivations) -> None:
         """Take the pair that is read next; its rows have ``number``.

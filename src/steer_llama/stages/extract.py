@@ -31,7 +31,7 @@ def extract(
     rejected_field: str | None = None,
     system_prompt: str = "",
     examples: Sequence[Turn] = (),
-    store: StoreSettings = StoreSettings(),
+    store: StoreSettings | None = None,
     existing: Existing = "refuse",
 ) -> None:
     """Read the pairs of a file and write their activations, with a log beside them.
@@ -44,6 +44,7 @@ def extract(
     if is_follower():
         follow(model_settings, settings)
         return
+    store = store or StoreSettings()
     check_output(out)
     check_positions(settings.positions)
     read = read_pairs(pairs_path, chosen_field, rejected_field, system_prompt)
@@ -51,13 +52,20 @@ def extract(
         _log.info("steer-llama %s extract: %s → %s", version("steer-llama"), pairs_path, out)
         for name, section in (("model", model_settings), ("extract", settings), ("output", store)):
             _log.info("%s: %s", name, section.model_dump_json())
-        _log.info("%d pairs in %s; system prompt %r; %d example turns before them",
-                  len(read.pairs), pairs_path, system_prompt, len(examples))
+        _log.info(
+            "%d pairs in %s; system prompt %r; %d example turns before them",
+            len(read.pairs),
+            pairs_path,
+            system_prompt,
+            len(examples),
+        )
         if read.left_out:
             listed = ", ".join(f"{name!r} ({reason})" for name, reason in read.left_out)
             logged.note(f"{len(read.left_out)} pairs kept out: {listed}")
         _say_what_is_not_used(settings, store, logged)
         pairs = [_after(examples, pair) for pair in read.pairs]
+        if store.layout == "per_sample":
+            settings = settings.model_copy(update={"tokens": True})  # the reader plans its memory by it
         reader = open_reader(model_settings, settings, logged)
         try:
             logged.note(reader.about)

@@ -23,9 +23,9 @@ _FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 
 @contextmanager
 def extraction_log(folder: Path, reporter: Reporter) -> Iterator[Reporter]:
-    """Keep a log in ``folder`` (at its end, if there is one): of what the reporter that is given back is told, of what
-    steer-llama's loggers say, of warnings, and of how it ended.
+    """Keep a log in ``folder``, at the end of the one that is there.
 
+    It holds what the reporter that is given back is told, what steer-llama's loggers say, warnings, and how it ended.
     It is never in the way: where it cannot be written, that is said, and the work goes on. Input that is refused before
     anything is written leaves no log either.
     """
@@ -105,7 +105,7 @@ class _File(logging.FileHandler):
         self.setFormatter(logging.Formatter(_FORMAT))
         self._path, self._reporter, self._lost = path, reporter, False
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's own
         """Say once that lines are lost."""
         if not self._lost:
             self._lost = True

@@ -29,6 +29,9 @@ _SHARE = 0.5
 _LEAST = 256
 _ANSWER = 180
 """Tokens of a made-up conversation: what real answers have."""
+_SUMS, _SUMS_OF_AN_ANSWER = 1e9, 5 * 12
+"""Bytes that the sums of a batch's answers may take; bytes of an answer, per layer and width, with five masks: in
+float32 on the device, in float64 on the host."""
 _TOKENS_AT_ONCE = 512e6
 """Bytes of single tokens that a batch may hold on their way to the disk."""
 
@@ -54,6 +57,8 @@ def choose_budget(model: LanguageModel, *, keeps_tokens: bool, n_layers: int) ->
     fastest = min(tokens for tokens, speed in speeds.items() if speed >= _GOOD_ENOUGH * best)
     shown = ", ".join(f"{tokens}: {speed / best:.0%}" for tokens, speed in speeds.items())
     limits = {fastest: f"the smallest within 5% of the best speed measured here ({shown})", **_memory_limit(model)}
+    answer = _SUMS_OF_AN_ANSWER * n_layers * model.width
+    limits[max(_LEAST, int(_SUMS / answer) * _ANSWER)] = f"the sums of an answer take {answer / 1e6:.1f} MB"
     if keeps_tokens:
         each = n_layers * model.width * model.hf.dtype.itemsize
         limits[max(_LEAST, int(_TOKENS_AT_ONCE / each))] = f"single tokens of {each / 1e6:.2f} MB wait for the disk"
