@@ -11,6 +11,8 @@ installed into the user's cache at the first run.
 
 import argparse
 import platform
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,6 +33,8 @@ _CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 def main() -> None:
     options = _options()
+    # The processes and the files of a run that is stopped go with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     pairs, origin = find_pairs(options.pairs)
     with tempfile.TemporaryDirectory(prefix="extract-benchmark-") as folder:
         work = gather(pairs, Path(folder))

@@ -133,7 +133,7 @@ def test_an_answer_of_several_chunks(
 def test_the_room_for_both_files_is_asked_for(
     tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "free_bytes", lambda path: 50_000)  # noqa: ARG005 - more than either takes
+    monkeypatch.setattr(writer, "free_bytes", lambda path: 50_000)
     extract(tiny_model, tiny.pairs(3), tmp_path / "a.h5", StoreSettings(), tokens=True)
     with pytest.raises(StorageError, match=r"needs 0\.00 GB, but only 0\.00 GB are free there"):
         extract(tiny_model, tiny.pairs(3), tmp_path / "b.h5", StoreSettings(layout="per_sample", compression=None))

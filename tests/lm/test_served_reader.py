@@ -39,6 +39,7 @@ class Lens:
     extra_layer: bool = False
     url: str = ""
     parked: dict[str, bytes] = field(default_factory=dict)
+    reading: Any = field(default_factory=threading.Lock)
 
     def models(self) -> dict[str, Any]:
         others = {"id": "an-adapter", "root": "elsewhere", "max_model_len": 64}
@@ -53,7 +54,8 @@ class Lens:
         layers = json.loads(asked["vllm_xargs"]["output_residual_stream"]) + ([0] if self.extra_layer else [])
         ids_T = np.array(asked["prompt"], np.int32)
         whole = Conversation(ids_T, np.ones((1, len(ids_T)), bool))
-        tokens_LTD = read_alone(self.model, whole, Wanted((0, 1, 2), tokens=True)).tokens_LTD
+        with self.reading:  # the hooks of two readings would mix
+            tokens_LTD = read_alone(self.model, whole, Wanted((0, 1, 2), tokens=True)).tokens_LTD
         assert tokens_LTD is not None
         hidden_LTD = tokens_LTD[layers].to(self.dtype)
         # As vllm-lens does it: numpy has no bfloat16.
@@ -164,7 +166,7 @@ def test_the_tokenizer_is_taken_from_where_it_is_named(lens: Lens) -> None:
 
 def test_a_server_without_vllm_lens(lens: Lens) -> None:
     lens.lens = False
-    with pytest.raises(ModelError, match="answers without activations.*VLLM_LENS_DISABLE"):
+    with pytest.raises(ModelError, match=r"answers without activations.*VLLM_LENS_DISABLE"):
         opened(lens.url)
 
 
@@ -183,7 +185,7 @@ def test_a_refused_conversation(lens: Lens) -> None:
 def test_the_key(lens: Lens, monkeypatch: pytest.MonkeyPatch) -> None:
     lens.key = "a-secret"
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    with pytest.raises(ModelError, match="refuses the key. Set VLLM_API_KEY"):
+    with pytest.raises(ModelError, match=r"refuses the key\. Set VLLM_API_KEY"):
         opened(lens.url)
     monkeypatch.setenv(KEY_VARIABLE, "a-secret")
     assert opened(lens.url).n_layers == 3
