@@ -95,7 +95,7 @@ def test_a_worker_reads_the_same_layers(smollm2: LanguageModel, groups: list[lis
     reader = opened("smollm2")
     try:
         assert_reads_as_the_default_backend(reader, smollm2, groups)
-        with pytest.raises(ModelError, match="longer than|too long|maximum"):
+        with pytest.raises(ModelError, match=r"longer than|too long|maximum"):
             reader.read([Conversation(np.ones(2000, np.int32), np.ones((1, 2000), bool))], Wanted((0,)))
         assert len(reader.read(groups[1], Wanted((0,)))) == 2, "the worker lives on"
     finally:
