@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from peers import Peer
 from steer_llama.lm.embedded import cache_folder
 
@@ -31,18 +33,25 @@ def overlay(peer: Peer) -> Path | None:
     folder = cache_folder() / "benchmarks" / "+".join(peer.packages).replace("==", "-")
     if folder.exists():
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two ways may want the same packages, and they are loaded at once.
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not folder.exists():
+            _install(peer.packages, folder)
+    return folder
+
+
+def _install(packages: tuple[str, ...], folder: Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
         raise CannotInstallError("uv is not installed")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".installing-") as scratch:
         target = Path(scratch) / "packages"
         command = [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(target)]
-        done = subprocess.run([*command, *peer.packages], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CannotInstallError(" ".join(done.stderr.split())[-300:] or f"uv ended with {done.returncode}")
         target.rename(folder)
-    return folder
 
 
 def surroundings(folder: Path | None) -> dict[str, str]:

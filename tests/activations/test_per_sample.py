@@ -76,7 +76,14 @@ def test_every_answer_token_as_a_hook_sees_it(tiny_model: LanguageModel, tiny_fo
 @pytest.mark.parametrize("positions", ["response", "divergence"])
 def test_the_vector_is_that_of_our_own_layout(tiny_model: LanguageModel, tmp_path: Path, positions: str) -> None:
     other_prompt = ({"role": "user", "content": "Quite another question, and a longer one"},)
-    pairs = [*tiny.pairs(), *alike(), tiny.pairs(1)[0].model_copy(update={"rejected_prompt": other_prompt})]
+    first = tiny.pairs(1)[0]
+    # A second turn: the conversations still agree where the chosen answer has begun, and the rejected one has not.
+    turn = {"role": "assistant", "content": first.chosen[:9] + " and more"}
+    odd = [
+        first.model_copy(update={"rejected_prompt": prompt})
+        for prompt in (other_prompt, (first.prompt[0], turn, first.prompt[0]))
+    ]
+    pairs = [*tiny.pairs(), *alike(), *odd]
     extract(tiny_model, pairs, tmp_path / "ours.h5", StoreSettings())
     extract(tiny_model, pairs, tmp_path / "seeds.h5")
     settings = FitSettings(bootstrap=5, positions=positions)

@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,9 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="no permission"):
         ActivationWriter(tmp_path / "a.h5", made_up_layout(), 2)
+
+
+def test_no_file_says_when_it_was_written(tmp_path: Path, whole: bytes) -> None:
+    time.sleep(1.1)
+    write(tmp_path / "a.h5", made_up_layout(tokens=True))
+    assert (tmp_path / "a.h5").read_bytes() == whole
