@@ -8,6 +8,7 @@ import torch
 
 from steer_llama.config import ExtractSettings, ModelSettings
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.packing import ModelCode
 from steer_llama.lm.reading import PackedReader, budget, local, open_reader, precision
 from steer_llama.lm.reading.alone import AloneReader
 from steer_llama.progress import SilentReporter
@@ -23,34 +24,38 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_budget_is_measured_once_for_a_machine(
     tiny_llama: LanguageModel, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = budget.choose_budget(tiny_llama, keeps_tokens=False, n_layers=3)
+    first = budget.choose_budget(tiny_llama, ModelCode(tiny_llama), keeps_tokens=False, n_layers=3)
     assert first.tokens in (512, 1024, 2048)
     assert "best speed measured here" in first.reason
     assert (own_cache / "speed.json").is_file()
     monkeypatch.setattr(budget, "_speed", lambda *_: pytest.fail("measured twice"))
-    assert budget.choose_budget(tiny_llama, keeps_tokens=False, n_layers=3) == first
+    assert budget.choose_budget(tiny_llama, ModelCode(tiny_llama), keeps_tokens=False, n_layers=3) == first
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"x": 3}', "\0"])
 def test_a_damaged_cache_is_measured_anew(tiny_llama: LanguageModel, own_cache: Path, content: str) -> None:
     own_cache.mkdir()
     (own_cache / "speed.json").write_text(content)
-    assert budget.choose_budget(tiny_llama, keeps_tokens=False, n_layers=3).tokens in (512, 1024, 2048)
+    assert budget.choose_budget(tiny_llama, ModelCode(tiny_llama), keeps_tokens=False, n_layers=3).tokens in (
+        512,
+        1024,
+        2048,
+    )
 
 
 def test_the_smallest_budget_that_is_fast_enough(tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {512: 80.0, 1024: 96.0, 2048: 100.0}
-    monkeypatch.setattr(budget, "_speed", lambda _model, tokens: speeds[tokens])
-    assert budget.choose_budget(tiny_llama, keeps_tokens=False, n_layers=3).tokens == 1024
+    monkeypatch.setattr(budget, "_speed", lambda _model, _blocks, tokens: speeds[tokens])
+    assert budget.choose_budget(tiny_llama, ModelCode(tiny_llama), keeps_tokens=False, n_layers=3).tokens == 1024
 
 
 def test_single_tokens_and_memory_limit_the_budget(tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "_TOKENS_AT_ONCE", 400 * 3 * 32 * 4)
-    chosen = budget.choose_budget(tiny_llama, keeps_tokens=True, n_layers=3)
+    chosen = budget.choose_budget(tiny_llama, ModelCode(tiny_llama), keeps_tokens=True, n_layers=3)
     assert chosen.tokens == 400
     assert "wait for the disk" in chosen.reason
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 1000}.get(name, 4096))
-    chosen = budget.choose_budget(tiny_llama, keeps_tokens=False, n_layers=3)
+    chosen = budget.choose_budget(tiny_llama, ModelCode(tiny_llama), keeps_tokens=False, n_layers=3)
     assert chosen.tokens == 256
     assert "memory" in chosen.reason
 

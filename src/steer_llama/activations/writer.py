@@ -134,11 +134,11 @@ class ActivationWriter:
         Raises:
             ConflictError: the run that began the file read them in another order, so it is not known which are done.
         """
-        order = int(digest_json(batches.groups)[:15], 16)
+        order = int(digest_json([batches.groups, batches.engine])[:15], 16)
         if self.done and order != self._order:
             raise ConflictError(
-                f"{self._partial}: was begun with other batches than this machine makes, so it cannot go on here. "
-                "Finish it where it was begun, or begin anew with --overwrite."
+                f"{self._partial}: was begun with other batches or another engine than this machine has, so it cannot "
+                "go on here. Finish it where it was begun, or begin anew with --overwrite."
             )
         with storage_errors(self.path):
             self._write(BUDGET, 0, np.array([batches.token_budget], np.int64))

@@ -28,7 +28,7 @@ def reading(
     A forward pass inside ends after the deepest of them, and the context with it. The hooks are gone afterwards.
     """
     wanted = range(model.n_layers) if layers is None else layers
-    deepest = max(wanted)
+    deepest = max(wanted, default=-1)
 
     def hook_for(layer: int) -> Callable[[Any, Any, Any], None]:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:

@@ -8,6 +8,7 @@ Shapes: H heads, R rows of the pass, K keys, D head width; one batch row through
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,8 +18,20 @@ from transformers import AttentionInterface
 from steer_llama.lm.packing.tree import Run, Span
 
 NAME = "steer_llama_packed"
-_CPU_BLOCK = 64
-"""Queries at a time on a CPU, whose kernel computes what the causal mask then hides: with few of them it is less."""
+_CPU_BLOCK = {torch.float32: 64}
+_CPU_BLOCK_ELSE = 192
+"""Queries at a time on a CPU, whose kernel computes what the causal mask then hides: with few of them it is less, and
+in half precision it takes many to keep its matrix units busy."""
+
+
+@dataclass(frozen=True)
+class How:
+    """What a layer does besides causal attention."""
+
+    window: int | None = None
+    """Of the tokens before it, itself included, a query sees this many; ``None``: all."""
+    softcap: float | None = None
+    sinks_H: Tensor | None = None
 
 
 class Memory:
@@ -37,7 +50,8 @@ class Memory:
 
     def add(self, layer: int, first_row: int, keys_HRD: Tensor, values_HRD: Tensor) -> None:
         """Keep the rows from ``first_row`` on."""
-        self._kept.setdefault(layer, []).append((first_row, keys_HRD, values_HRD))
+        # Copies, as they may be parts of larger tensors.
+        self._kept.setdefault(layer, []).append((first_row, keys_HRD.contiguous(), values_HRD.contiguous()))
 
     def forget_batch(self) -> None:
         """Keep the root's rows alone."""
@@ -70,7 +84,7 @@ class Pass:
         self._masks: dict[Any, Tensor] = {}
 
     def attend(
-        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, scaling: float | None, how: "_How"
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, scaling: float | None, how: How
     ) -> Tensor:
         """What the pass's rows (1, H, R, D) attend to, as (1, R, H, D)."""
         if self._keep_as is not None:
@@ -78,7 +92,9 @@ class Pass:
         out_RHD = queries.new_empty(queries.shape[2], queries.shape[1], values.shape[-1])
         for run in self._runs:
             seen, seen_values = self._seen(layer, run, keys, values)
-            step = _CPU_BLOCK if queries.device.type == "cpu" else run.rows[1] - run.rows[0]
+            step = run.rows[1] - run.rows[0]
+            if queries.device.type == "cpu":
+                step = _CPU_BLOCK.get(queries.dtype, _CPU_BLOCK_ELSE)
             for begin in range(run.rows[0], run.rows[1], step):
                 part = run.within(begin, begin + step)
                 assert part is not None, "a block of a run has rows"
@@ -106,7 +122,7 @@ class Pass:
             return pieces[0]
         return torch.cat([key for key, _ in pieces], dim=2), torch.cat([value for _, value in pieces], dim=2)
 
-    def _mask(self, run: Run, how: "_How", like: Tensor) -> Tensor | None:
+    def _mask(self, run: Run, how: How, like: Tensor) -> Tensor | None:
         """Which keys each query sees (R, K), or ``None`` for plain causal attention without a past."""
         length, past = run.rows[1] - run.rows[0], run.position
         window = how.window if how.window is not None and how.window < past + length else None
@@ -124,15 +140,8 @@ class Pass:
         return self._masks[key]
 
 
-class _How:
-    """What a layer does besides causal attention."""
-
-    def __init__(self, window: int | None, softcap: float | None, sinks_H: Tensor | None) -> None:
-        self.window, self.softcap, self.sinks_H = window, softcap, sinks_H
-
-
 def _attend(
-    queries: Tensor, keys: Tensor, values: Tensor, mask_RK: Tensor | None, scaling: float | None, how: _How
+    queries: Tensor, keys: Tensor, values: Tensor, mask_RK: Tensor | None, scaling: float | None, how: How
 ) -> Tensor:
     """(1, H, R, D), keys and values may have fewer heads."""
     if how.softcap is None and how.sinks_H is None:
@@ -179,7 +188,7 @@ def _packed_attention(
     s_aux: Tensor | None = None,
     **_others: Any,
 ) -> tuple[Tensor, None]:
-    how = _How(sliding_window, softcap, s_aux)
+    how = How(sliding_window, softcap, s_aux)
     return _current.get().attend(module.layer_idx, query, key, value, scaling, how), None
 
 

@@ -40,7 +40,7 @@ class BridgeReader:
         self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, model.dtype
         self.n_layers, self.width, self.context_length = model.n_layers, model.width, model.context_length
         self.about = f"{model.name} in {model.dtype} on {model.device} through TransformerLens ({model.dtype_reason})"
-        self._device = model.device
+        self._device, self._dtype = model.device, model.hf.dtype
         architecture, devices = type(model.hf).__name__, {parameter.device for parameter in model.hf.parameters()}
 
         def spread(adapter: Any) -> None:
@@ -72,7 +72,7 @@ class BridgeReader:
         """Nothing to let go of."""
 
     def _read(self, conversation: Conversation, wanted: Wanted) -> Pooled:
-        sums = Sums([conversation], pack([conversation.ids_T]), 0, wanted, self.width)
+        sums = Sums([conversation], pack([conversation.ids_T]), 0, wanted, self.width, self._dtype)
         sums.begin((0, len(conversation.ids_T)))
         deepest = wanted.layers[-1]
 

@@ -55,6 +55,8 @@ class Batches:
     """The most tokens of one forward pass. The same budget gives the same batches, and they the same bits."""
     reason: str
     """How they are read and why so, for the log."""
+    engine: str = ""
+    """What computes them, where there is a choice: another one gives other last bits too."""
 
 
 class Reader(Protocol):

@@ -8,7 +8,7 @@ from steer_llama.lm.reading.conversation import Reader
 from steer_llama.lm.reading.packed import PackedReader
 from steer_llama.lm.reading.parallel import in_parallel, world_size
 from steer_llama.lm.reading.precision import in_faster_type
-from steer_llama.lm.reading.suitable import obstacle
+from steer_llama.lm.reading.suitable import fastest_blocks, obstacle
 from steer_llama.progress import Reporter
 
 _SLICED_BUDGET = 4096
@@ -33,12 +33,13 @@ def local_reader(settings: ModelSettings, extract: ExtractSettings, reporter: Re
         model = in_faster_type(model)
     if (reason := obstacle(model)) is not None:
         return AloneReader(model, reason)
+    blocks = fastest_blocks(model)
     if extract.token_budget is not None:
         budget = Budget(extract.token_budget, "as asked")
     else:
         n_layers = model.n_layers if extract.layers is None else len(extract.layers)
-        budget = choose_budget(model, keeps_tokens=extract.tokens, n_layers=n_layers)
-    return PackedReader(model, budget.tokens, budget.reason)
+        budget = choose_budget(model, blocks, keeps_tokens=extract.tokens, n_layers=n_layers)
+    return PackedReader(model, budget.tokens, budget.reason, blocks)
 
 
 def _sliced(model: LanguageModel, extract: ExtractSettings) -> Reader:

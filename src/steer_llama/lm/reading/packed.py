@@ -1,4 +1,4 @@
-"""The default backend: transformers' own model code over packed rows.
+"""The default backend: packed rows, through transformers' own model code or through blocks that are fused for the CPU.
 
 What a batch costs is what must be computed: each common beginning once, no padding, no vocabulary projection, nothing
 above the deepest layer that is wanted. Sums are taken where the residual stream is and leave the device once a pass.
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from steer_llama.lm.capture import reading
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.packing import Memory, Packed, Pass, common_prefix, computing, pack, packed_attention
-from steer_llama.lm.packing.tree import Ids, Span
+from steer_llama.lm.packing import Blocks, Memory, ModelCode, Pass, common_prefix, pack
+from steer_llama.lm.packing.tree import Ids
 from steer_llama.lm.reading.conversation import Batches, Conversation, Pooled, Wanted
 from steer_llama.lm.reading.ordering import fill_batches
 from steer_llama.lm.reading.sums import Sums
@@ -26,13 +25,23 @@ MIN_ROOT = 16
 class PackedReader:
     """Reads a transformers model batch by batch (see `Reader`)."""
 
-    def __init__(self, model: LanguageModel, token_budget: int, budget_reason: str = "as asked") -> None:
-        """``token_budget``: the most rows of a forward pass, unless an earlier run has settled another."""
+    def __init__(
+        self, model: LanguageModel, token_budget: int, budget_reason: str = "as asked", blocks: Blocks | None = None
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            model: the weights.
+            token_budget: the most rows of a forward pass, unless an earlier run has settled another.
+            budget_reason: why so many; for the log.
+            blocks: what runs the model's blocks; default: transformers' code.
+        """
         self.model = model
+        self._blocks = blocks or ModelCode(model)
         self.tokenizer = model.tokenizer
         self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, model.dtype
         self.n_layers, self.width, self.context_length = model.n_layers, model.width, model.context_length
-        self.about = f"{model.name} in {model.dtype} on {model.device} ({model.dtype_reason})"
+        self.about = f"{model.name} in {model.dtype} on {model.device} ({model.dtype_reason}), {self._blocks.about}"
         self.token_budget = self._settled = token_budget
         self.budget_reason = budget_reason
         self._root = np.zeros(0, np.int32)
@@ -47,24 +56,28 @@ class PackedReader:
         filled = fill_batches([[each.ids_T for each in group] for group in groups], len(self._root), budget)
         shared = f", the first {len(self._root)} tokens once for all" if len(self._root) else ""
         reason = self.budget_reason if budget == self.token_budget else "as settled before"
-        return Batches(filled, budget, f"packed batches of at most {budget} tokens ({reason}): {len(filled)}{shared}")
+        said = f"packed batches of at most {budget} tokens ({reason}): {len(filled)}{shared}"
+        return Batches(filled, budget, said, self._blocks.name)
 
     def read(self, conversations: Sequence[Conversation], wanted: Wanted) -> list[Pooled]:
         """See `Reader`."""
         root = len(self._root)
-        with torch.inference_mode(), packed_attention(self.model.hf):
+        with torch.inference_mode():
             if root and self._memory.empty:
                 packed = pack([self._root])
-                self._compute(packed, Pass(packed.runs, (0, root), self._memory, keep_as=-root), (0, root))
+                part = Pass(packed.runs, (0, root), self._memory, keep_as=-root)
+                self._blocks.run(packed.ids_R, packed.positions_R, part, (), _nothing)
             packed = pack([each.ids_T for each in conversations], root)
-            sums = Sums(conversations, packed, root, wanted, self.width)
+            sums = Sums(conversations, packed, root, wanted, self.width, self.model.hf.dtype)
             rows = len(packed.ids_R)
-            for begin in range(0, rows, self._settled):
-                span = (begin, min(begin + self._settled, rows))
-                sums.begin(span)
-                part = Pass(packed.runs, span, self._memory, keep_as=begin if rows > self._settled else None)
-                with reading(self.model, sums.add, wanted.layers):
-                    self._compute(packed, part, span)
+            # Passes of one size: a short one at the end would multiply as slowly as a short batch.
+            step = -(-rows // -(-rows // self._settled))
+            for begin in range(0, rows, step):
+                end = min(begin + step, rows)
+                sums.begin((begin, end))
+                part = Pass(packed.runs, (begin, end), self._memory, keep_as=begin if rows > self._settled else None)
+                ids_R, positions_R = packed.ids_R[begin:end], packed.positions_R[begin:end]
+                self._blocks.run(ids_R, positions_R, part, wanted.layers, sums.add)
                 sums.end()
             self._memory.forget_batch()
         return sums.pooled()
@@ -72,15 +85,9 @@ class PackedReader:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _compute(self, packed: Packed, part: Pass, rows: Span) -> None:
-        """Run the decoder over some rows of the layout."""
-        device, place = self.model.device, slice(*rows)
-        with computing(part):
-            self.model.decoder(
-                input_ids=torch.from_numpy(packed.ids_R[None, place]).long().to(device),
-                position_ids=torch.from_numpy(packed.positions_R[None, place]).long().to(device),
-                use_cache=False,
-            )
+
+def _nothing(_layer: int, _hidden_BRD: torch.Tensor) -> None:
+    """Reads nothing."""
 
 
 def _root_of(groups: Sequence[Sequence[Conversation]]) -> Ids:

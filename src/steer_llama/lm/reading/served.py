@@ -92,7 +92,7 @@ class ServedReader:
 
     def _read(self, conversation: Conversation, wanted: Wanted) -> Pooled:
         hidden_LTD = self._hidden(conversation.ids_T, wanted.layers)
-        sums = Sums([conversation], pack([conversation.ids_T]), 0, wanted, self.width)
+        sums = Sums([conversation], pack([conversation.ids_T]), 0, wanted, self.width, hidden_LTD.dtype)
         sums.begin((0, len(conversation.ids_T)))
         for layer, hidden_TD in zip(wanted.layers, hidden_LTD, strict=True):
             sums.add(layer, hidden_TD[None])

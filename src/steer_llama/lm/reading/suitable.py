@@ -1,10 +1,12 @@
-"""Whether a model's attention can be packed: by what its configuration says, and by trying."""
+"""Whether attention can be packed, and what then runs the blocks: by what the configuration says, and by trying."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.packing import Blocks, FusedBlocks, ModelCode, not_fusable
 from steer_llama.lm.reading.alone import read_alone
 from steer_llama.lm.reading.conversation import Conversation, Wanted
 from steer_llama.lm.reading.packed import PackedReader
@@ -22,7 +24,21 @@ def obstacle(model: LanguageModel) -> str | None:
 
     The configuration is looked at, and two short made-up conversations are read both ways.
     """
-    return _by_configuration(model) or _by_trial(model)
+    return _by_configuration(model) or _by_trial(model, lambda: ModelCode(model))
+
+
+def fastest_blocks(model: LanguageModel) -> Blocks:
+    """What runs the blocks of a model that has no `obstacle`: fused ones where they fit and a trial confirms them."""
+    if reason := not_fusable(model):
+        return ModelCode(model, f"not fused: {reason}")
+    made: list[Blocks] = []
+
+    def fused() -> Blocks:
+        made.append(FusedBlocks(model))
+        return made[0]
+
+    reason = _by_trial(model, fused)
+    return ModelCode(model, f"not fused: {reason}") if reason else made[0]
 
 
 def _by_configuration(model: LanguageModel) -> str | None:
@@ -38,12 +54,12 @@ def _by_configuration(model: LanguageModel) -> str | None:
     return None
 
 
-def _by_trial(model: LanguageModel) -> str | None:
+def _by_trial(model: LanguageModel, make: Callable[[], Blocks]) -> str | None:
     first, second = _made_up(model, 24), _made_up(model, 30)
     wanted = Wanted(tuple(range(model.n_layers)))
     try:
         # Batches that are too small on purpose: what is kept from one pass to the next is tried too.
-        reader = PackedReader(model, 20)
+        reader = PackedReader(model, 20, blocks=make())
         reader.batches([(first, second)])
         packed = reader.read([first, second], wanted)
     except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:

@@ -25,8 +25,12 @@ class Sums:
         root: int,
         wanted: Wanted,
         width: int,
+        dtype: torch.dtype,
     ) -> None:
-        """Prepare it; ``root`` tokens of every conversation have no rows, and no mask covers one."""
+        """Prepare it.
+
+        ``root`` tokens of every conversation have no rows, and no mask covers one. Single tokens are kept as ``dtype``.
+        """
         self._conversations, self._wanted, self._width = conversations, wanted, width
         rows_of = [_rows_of(path) for path in packed.paths]
         rows = len(packed.ids_R)
@@ -37,7 +41,7 @@ class Sums:
         self._first_CR = np.zeros((len(conversations), rows), np.float32)
         for c, each in enumerate(conversations):
             self._first_CR[c, rows_of[c]] = each.masks_PT[0, root:]
-        self._kept = _Kept(conversations, rows_of, root, wanted) if wanted.tokens else None
+        self._kept = _Kept(conversations, rows_of, root, wanted, dtype) if wanted.tokens else None
         self._sums_LSD: npt.NDArray[np.float64] | None = None
         self._norms_LC = np.zeros((len(wanted.layers), len(conversations)), np.float64)
         self._arrived: list[tuple[int, Tensor, Tensor]] = []
@@ -105,7 +109,9 @@ class _Kept:
         rows_of: Sequence[npt.NDArray[np.int64]],
         root: int,
         wanted: Wanted,
+        dtype: torch.dtype,
     ) -> None:
+        self._dtype = dtype
         self._rows = [rows[each.masks_PT[0, root:]] for rows, each in zip(rows_of, conversations, strict=True)]
         self._layers = len(wanted.layers)
         self.tokens: list[Tensor | None] = [None] * len(conversations)
@@ -123,11 +129,11 @@ class _Kept:
 
     def add(self, layer_index: int, hidden_RD: Tensor) -> None:
         """Keep the output of a block."""
-        picked = hidden_RD.index_select(0, self._index.to(hidden_RD.device)).cpu()
+        picked = hidden_RD.index_select(0, self._index.to(hidden_RD.device)).to(self._dtype).cpu()
         for (c, first, last), piece in zip(self._here, picked.split([b - a for _, a, b in self._here]), strict=True):
             kept = self.tokens[c]
             if kept is None:
-                kept = torch.zeros(self._layers, len(self._rows[c]), hidden_RD.shape[-1], dtype=hidden_RD.dtype)
+                kept = torch.zeros(self._layers, len(self._rows[c]), hidden_RD.shape[-1], dtype=self._dtype)
                 self.tokens[c] = kept
             kept[layer_index, first:last] = piece
 
