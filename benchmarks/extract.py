@@ -39,10 +39,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="extract-benchmark-") as folder:
         work = gather(pairs, Path(folder))
         _CONSOLE.print(escape(f"{origin}: {work.n_tokens:,} tokens, {work.n_needed:,} without common beginnings"))
-        native = _native_bfloat16()
         _CONSOLE.print(
             f"{platform.machine()}, {THREADS} threads, torch {torch.__version__}, "
-            f"native bfloat16: {'yes' if native else 'no'}"
+            f"native bfloat16: {'yes' if _native_bfloat16() else 'no'}"
         )
         work_file = Path(folder) / "work.json"
         work.write(work_file)
@@ -53,8 +52,6 @@ def main() -> None:
     measured = {row.peer.name: row for row in rows}
     for line in (*_notes(measured), *bars(measured, reference_LD)):
         _CONSOLE.print(escape(line))
-    if "ours-bfloat16" in measured and not native:
-        _CONSOLE.print("bfloat16: not judged, this CPU has no native bfloat16")
     for row in rows:
         if row.missing:
             _CONSOLE.print(escape(f"skipped: {row.peer.name}: {row.missing}"))
@@ -68,7 +65,12 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--repeats", type=int, default=3, help="rounds; the table shows the median (3)")
     asked.add_argument("--only", default="", help=f"some of: {', '.join(peer.name for peer in PEERS)}")
     asked.add_argument("--repeng", action="store_true", help="run repeng too, which is slow and needs some 6 GB")
-    asked.add_argument("--bfloat16", action="store_true", help="run ours in bfloat16 too (slow on many CPUs)")
+    asked.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        default=_native_bfloat16(),
+        help="run ours in bfloat16 too (default: where the CPU has instructions for it; else it is slow)",
+    )
     options = asked.parse_args()
     unknown = set(filter(None, options.only.split(","))) - {peer.name for peer in PEERS}
     if unknown:

@@ -12,6 +12,7 @@ from steer_llama.activations import Existing, extract_pairs
 from steer_llama.config import ExtractSettings, FitSettings, ModelSettings
 from steer_llama.errors import ConfigError, ConflictError, ContextLengthError, FileError, LayerError, ModelError
 from steer_llama.lm.load import LanguageModel, load_model
+from steer_llama.lm.packing import Blocks, FusedBlocks
 from steer_llama.lm.reading import Conversation, PackedReader, Pooled, Wanted
 from steer_llama.lm.reading.alone import AloneReader
 from steer_llama.progress import SilentReporter
@@ -48,7 +49,7 @@ def test_the_layout(tiny_model: LanguageModel, tmp_path: Path) -> None:
         ]
         assert list(file["pairs/name"].asstr()) == [name.replace("\0", "\ufffd") for name in names]
         assert list(file["layers"]) == [0, 1, 2]
-        assert sorted(file["means"]) == ["divergence", "emoji", "markdown", "non_alphabetic", "response"]
+        assert sorted(file["means"]) == ["emoji", "markdown", "response"]
         for positions in file["means"]:
             for arm in ("chosen", "rejected"):
                 means, tokens = file[f"means/{positions}/{arm}"], file[f"means/{positions}/{arm}_tokens"]
@@ -203,7 +204,7 @@ def test_a_finished_file_is_not_read_again(tiny_model: LanguageModel, tmp_path: 
         assert run(reader, path)[-1].endswith(
             "a.h5 is finished: it holds these pairs, read with these settings. Nothing to do."
         )
-    with pytest.raises(ConflictError, match=r"positions response,divergence,.*, now response,emoji"):
+    with pytest.raises(ConflictError, match=r"positions response,emoji,markdown, now response,emoji"):
         run(Unread(tiny_model, 100), path, positions=("emoji",))
     assert path.read_bytes() == before
     run(PackedReader(tiny_model, 100), path, "overwrite", positions=("emoji",))
@@ -240,3 +241,53 @@ def test_a_file_begun_in_another_order_does_not_go_on(
     other = ExtractSettings(save_every=1, backend="transformer_lens")
     with pytest.raises(ConflictError, match=r"backend transformers, now transformer_lens"):
         extract_pairs(AloneReader(tiny_model, "so"), pairs, other, path, SilentReporter())
+
+
+def begun(model: LanguageModel, path: Path, monkeypatch: pytest.MonkeyPatch, blocks: Blocks | None = None) -> None:
+    """Two batches of six pairs, and then a stop."""
+    reader = PackedReader(model, 100, blocks=blocks)
+    kept, reads = reader.read, iter(range(2))
+    monkeypatch.setattr(reader, "read", lambda *what: kept(*what) if next(reads, None) is not None else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extract_pairs(reader, tiny.pairs(6), ExtractSettings(save_every=1), path, SilentReporter())
+
+
+def test_a_file_begun_by_another_engine_does_not_go_on(
+    tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pairs, settings = tmp_path / "a.h5", tiny.pairs(6), ExtractSettings(save_every=1)
+    begun(tiny_model, path, monkeypatch, FusedBlocks(tiny_model))
+    with pytest.raises(ConflictError, match=r"another engine"):
+        extract_pairs(PackedReader(tiny_model, 100), pairs, settings, path, SilentReporter())
+    again = PackedReader(tiny_model, 100, blocks=FusedBlocks(tiny_model))
+    assert extract_pairs(again, pairs, settings, path, SilentReporter()) == 6
+
+
+@pytest.mark.parametrize("existing", ["replace", "overwrite"])
+def test_or_is_begun_anew_where_it_may_be_replaced(
+    tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: Existing
+) -> None:
+    path, pairs, settings = tmp_path / "a.h5", tiny.pairs(6), ExtractSettings(save_every=1)
+    begun(tiny_model, path, monkeypatch, FusedBlocks(tiny_model))
+    extract_pairs(PackedReader(tiny_model, 100), pairs, settings, path, SilentReporter(), existing=existing)
+    extract_pairs(PackedReader(tiny_model, 100), pairs, settings, tmp_path / "whole.h5", SilentReporter())
+    assert path.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_a_budget_that_was_too_much_can_be_lowered(
+    tiny_model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lower = tmp_path / "a.h5", ExtractSettings(save_every=1, token_budget=60)
+    reader = PackedReader(tiny_model, 2048)
+    monkeypatch.setattr(reader, "read", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # before the first pair
+        extract_pairs(reader, tiny.pairs(6), ExtractSettings(), path, SilentReporter())
+    extract_pairs(PackedReader(tiny_model, 60), tiny.pairs(6), lower, path, SilentReporter())
+    with h5py.File(path, "r") as file:
+        assert file["token_budget"][0] == 60
+    later, six = tmp_path / "later.h5", tmp_path / "six.h5"
+    begun(tiny_model, later, monkeypatch)
+    small = PackedReader(tiny_model, 60)
+    extract_pairs(small, tiny.pairs(6), lower, later, SilentReporter(), existing="overwrite")
+    extract_pairs(small, tiny.pairs(6), lower, six, SilentReporter())
+    assert later.read_bytes() == six.read_bytes()

@@ -84,7 +84,7 @@ def test_the_vector_is_that_of_our_own_layout(tiny_model: LanguageModel, tmp_pat
         for prompt in (other_prompt, (first.prompt[0], turn, first.prompt[0]))
     ]
     pairs = [*tiny.pairs(), *alike(), *odd]
-    extract(tiny_model, pairs, tmp_path / "ours.h5", StoreSettings())
+    extract(tiny_model, pairs, tmp_path / "ours.h5", StoreSettings(), positions=("response", "divergence"))
     extract(tiny_model, pairs, tmp_path / "seeds.h5")
     settings = FitSettings(bootstrap=5, positions=positions)
     ours, seeds = (fit(tmp_path / name, settings, "t", SilentReporter()) for name in ("ours.h5", "seeds.h5"))

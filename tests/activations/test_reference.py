@@ -40,7 +40,8 @@ def test_the_vector_of_a_real_model(smollm2: LanguageModel, tmp_path: Path) -> N
 
 def test_means_counts_and_places_of_every_pair(tiny_model: LanguageModel, tiny_folder: Path, tmp_path: Path) -> None:
     path, pairs, reference = tmp_path / "a.h5", tiny.pairs(), Reference(tiny_folder)
-    extract_pairs(PackedReader(tiny_model, 1024), pairs, ExtractSettings(), path, SilentReporter())
+    settings = ExtractSettings(positions=("response", "divergence", "emoji"))
+    extract_pairs(PackedReader(tiny_model, 1024), pairs, settings, path, SilentReporter())
     with h5py.File(path, "r") as file:
         for n, pair in enumerate(pairs):
             arms = reference.response(pair)

@@ -11,14 +11,14 @@ def test_the_answer_and_its_arithmetic() -> None:
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[0] == "llama-3.3-70b in bfloat16 on 8 × H100, 1,000 pairs"
-    assert lines[1].startswith("fits: yes (18.47 GiB of 79.1 GiB on the fullest); about 4 min 44 s; a file of 26.2 GB")
+    assert lines[1].startswith("fits: yes (18.46 GiB of 79.1 GiB on the fullest); about 4 min 34 s; a file of 15.7 GB")
     assert "8 GPUs give memory, not speed" in lines[2]
     said = " ".join(ran.out.split())
     for part in (
         "80 blocks × 855,654,400 + embeddings 1,050,673,152 + lm_head 1,050,673,152 + others 8,192 70,553,706,496",
         "2 × 68,451,041,280 in 80 blocks × 380,000 tokens 52,022.8 TFLOP",
         "× 0.45 (assumed, not measured)",
-        "1,000 pairs × 2 arms × 80 layers × 5 positions × 8,192 × 4 bytes 26.2 GB",
+        "1,000 pairs × 2 arms × 80 layers × 3 positions × 8,192 × 4 bytes 15.7 GB",
         "891.3 GB",
     ):
         assert part in said
@@ -27,7 +27,7 @@ def test_the_answer_and_its_arithmetic() -> None:
 def test_what_does_not_fit_is_an_answer_too() -> None:
     ran = steer_llama("plan", "-m", "llama-3.3-70b", "--gpus", "H100", "--tokens")
     assert ran.code == 0
-    assert "fits: no (needs 132.68 GiB of 79.1 GiB); the fewest that it fits on: 2 × H100" in ran.out
+    assert "fits: no (needs 132.65 GiB of 79.1 GiB); the fewest that it fits on: 2 × H100" in ran.out
     assert "340,000 response tokens × 80 layers × 8,192 × 2 bytes" in ran.out
     none = steer_llama("plan", "-m", "llama-3.3-70b", "--gpus", "8xT4", "--parallel", "tensor")
     assert "no number of T4 is enough with --parallel tensor" in none.out
@@ -48,7 +48,7 @@ def test_json() -> None:
     assert (found["fits"], found["count"], found["text"]["pairs"]) == (True, 2, 3)
     assert found["parameters"] == 124_439_808
     assert len(found["memory"]) == 2
-    assert found["file_bytes"] == 3 * 2 * 12 * (5 * 768 + 1) * 4
+    assert found["file_bytes"] == 3 * 2 * 12 * (3 * 768 + 1) * 4
 
 
 @pytest.mark.parametrize(

@@ -124,9 +124,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-def random_model(architecture: str) -> LanguageModel:
+def random_model(architecture: str, **settings: Any) -> LanguageModel:
     """Random weights of an architecture, without a tokenizer."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(architecture, **ARCHITECTURES[architecture])
+    config = AutoConfig.for_model(architecture, **ARCHITECTURES[architecture], **settings)
     hf = AutoModelForCausalLM.from_config(config).eval().requires_grad_(requires_grad=False)
     return LanguageModel(hf, None, architecture, "", "")

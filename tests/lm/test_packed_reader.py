@@ -9,6 +9,7 @@ import torch
 
 from steer_llama.lm.capture import reading, run_blocks
 from steer_llama.lm.generate import pad_left
+from steer_llama.lm.layers import residual_of
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.reading import Conversation, PackedReader, Pooled, Wanted
 from steer_llama.lm.reading.alone import AloneReader, read_alone
@@ -174,6 +175,33 @@ def test_a_model_that_does_not_listen_is_read_one_by_one() -> None:
     reader = AloneReader(replace(model), reason)
     assert reason in reader.batches(pairs).reason
     assert_same(read(reader, pairs)[1][0], read_alone(model, pairs[1][0], ALL), 0.0)
+
+
+def test_numbers_that_are_none_do_not_pass_the_trial() -> None:
+    model = random_model("llama")
+    model.blocks[1].mlp.down_proj.weight.fill_(torch.nan)
+    assert "a trial was nan off" in str(obstacle(model))
+
+
+def test_a_rotation_that_depends_on_the_whole_pass_is_read_one_by_one() -> None:
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "rope_type": "longrope", "rope_theta": 1e4}
+    model = random_model("phi3", rope_parameters=factors, original_max_position_embeddings=16)
+    assert "rotary embedding depends" in str(obstacle(model))
+
+
+def test_a_long_common_beginning_keeps_to_the_budget(tiny_llama: LanguageModel) -> None:
+    pairs = groups(50)
+    expected = [(read_alone(tiny_llama, a, ALL), read_alone(tiny_llama, b, ALL)) for a, b in pairs]
+    rows: list[int] = []
+    handle = tiny_llama.blocks[0].register_forward_hook(lambda _m, _i, out: rows.append(residual_of(out).shape[1]))
+    try:
+        found = read(PackedReader(tiny_llama, 20), pairs)
+    finally:
+        handle.remove()
+    assert max(rows) <= 20
+    for pair, alone in zip(found, expected, strict=True):
+        assert_same(pair[0], alone[0])
+        assert_same(pair[1], alone[1])
 
 
 def test_an_untested_window_is_read_one_by_one() -> None:

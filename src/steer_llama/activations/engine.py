@@ -111,7 +111,11 @@ def extract_pairs(
         if writer.resumed_note:
             reporter.note(writer.resumed_note)
         if settings.token_budget and writer.token_budget not in (0, settings.token_budget):
-            reporter.note(f"batches of {writer.token_budget} tokens, as the run that began the file had them")
+            if existing != "overwrite":
+                reporter.note(f"batches of {writer.token_budget} tokens, as the run that began the file had them")
+            else:
+                writer.restart()
+                reporter.note(f"beginning anew: batches of {settings.token_budget} tokens were asked for")
         batches = reader.batches([pair.arms for pair in ready], writer.token_budget or settings.token_budget)
         writer.begin(batches)
         reporter.note(batches.reason)

@@ -104,7 +104,9 @@ class ActivationWriter:
             with h5py.File(self._partial, "r") as file:
                 if check_same(self._partial, dict(file.attrs), self.layout, self._existing):
                     places = _places(file, self.layout)
-                    self.done, self.token_budget = int(file[DONE][0]), int(file[BUDGET][0])
+                    self.done = int(file[DONE][0])
+                    # Settled by the first pair; before it, a budget that was too much can still be lowered.
+                    self.token_budget = int(file[BUDGET][0]) if self.done else 0
                     self._order = int(file[ORDER][0])
                     self.resumed_note = f"going on after {self.done} pairs of an earlier run"
                     return places
@@ -135,14 +137,27 @@ class ActivationWriter:
             ConflictError: the run that began the file read them in another order, so it is not known which are done.
         """
         order = int(digest_json([batches.groups, batches.engine])[:15], 16)
-        if self.done and order != self._order:
+        if self.done and order != self._order and self._existing == "refuse":
             raise ConflictError(
                 f"{self._partial}: was begun with other batches or another engine than this machine has, so it cannot "
                 "go on here. Finish it where it was begun, or begin anew with --overwrite."
             )
+        if self.done and order != self._order:
+            self.restart()
         with storage_errors(self.path):
             self._write(BUDGET, 0, np.array([batches.token_budget], np.int64))
             self._write(ORDER, 0, np.array([order], np.int64))
+
+    def restart(self) -> None:
+        """Read every pair again, in whatever batches.
+
+        Raises:
+            StorageError: the disk fails.
+        """
+        with storage_errors(self.path):
+            self._write(DONE, 0, np.array([0], np.int64))
+            self._sync()
+        self.done = self.token_budget = 0
 
     def append(self, number: int, pair: PairActivations) -> None:
         """Take the pair that is read next; its rows have ``number``.

@@ -132,7 +132,10 @@ def _unexpected(error: Exception) -> NoReturn:
     if os.environ.get("STEER_LLAMA_TRACEBACK"):
         traceback.print_exception(error)
     if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-        _say("out of memory. Lower the batch size, use --dtype bfloat16, or spread the layers with --n-devices.")
+        _say(
+            "out of memory. Lower --batch-size or (extract) --token-budget, use --dtype bfloat16, or spread the layers "
+            "with --n-devices."
+        )
     else:
         _say(
             f"unexpected {type(error).__name__}: {error}. This is a fault of steer-llama: please report it, with what "

@@ -11,7 +11,7 @@ from steer_llama.errors import ConfigError
 
 AUTHOR_MAX_TOKENS = 4096
 """Of an author's reply, unless its endpoint's sampling says otherwise."""
-DEFAULT_POSITIONS = ("response", "divergence", "emoji", "markdown", "non_alphabetic")
+DEFAULT_POSITIONS = ("response", "emoji", "markdown")
 
 
 class ModelSettings(Settings):

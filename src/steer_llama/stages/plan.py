@@ -213,6 +213,13 @@ def _text(asked: Asked, reporter: Reporter) -> Text:
 
 
 def _dtype(wanted: str, shape: ModelShape, name: str) -> tuple[str, str]:
+    dtype, reason = _plain_dtype(wanted, shape, name)
+    if shape.quantised:
+        reason += f"; its {shape.quantised} quantisation is not counted, so the weights take less than this"
+    return dtype, reason
+
+
+def _plain_dtype(wanted: str, shape: ModelShape, name: str) -> tuple[str, str]:
     if wanted != "auto":
         return wanted, "as asked"
     if name == CPU:

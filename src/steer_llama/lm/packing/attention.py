@@ -53,6 +53,11 @@ class Memory:
         # Copies, as they may be parts of larger tensors.
         self._kept.setdefault(layer, []).append((first_row, keys_HRD.contiguous(), values_HRD.contiguous()))
 
+    def become_root(self, rows: int) -> None:
+        """What was kept of a batch of ``rows`` rows precedes all later batches."""
+        for layer, pieces in self._kept.items():
+            self._kept[layer] = [(first_row - rows, *kept) for first_row, *kept in pieces]
+
     def forget_batch(self) -> None:
         """Keep the root's rows alone."""
         for layer, pieces in self._kept.items():

@@ -10,7 +10,6 @@ In bfloat16 the residual stream itself stays in float32, so it is nearer to floa
 Shapes: R rows, D width, H query heads, K key-value heads, A head width, I inner width of the MLP.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.machine_memory import available_bytes, total_bytes
 from steer_llama.lm.packing.attention import How, Pass
 from steer_llama.lm.packing.blocks import Read
 from steer_llama.lm.packing.tree import Ids
@@ -36,16 +36,23 @@ def not_fusable(model: LanguageModel) -> str | None:
     """Why a model's blocks cannot be run so; ``None`` if they can."""
     if others := sorted({type(block).__name__ for block in model.blocks} - _LAYERS):
         return f"{', '.join(others)} is none of {', '.join(sorted(_LAYERS))}"
+    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return "oneDNN is for CPUs" if model.device.type != "cpu" else "this PyTorch has no oneDNN"
     linears = [each for block in model.blocks for each in _linears(block)]
+    if any(type(each) is not nn.Linear for each in linears):
+        return "the matrices are quantised or sliced"
     copied = sum(each.weight.numel() * each.weight.element_size() for each in linears)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total, available = total_bytes(), available_bytes()
     reasons = {
-        "oneDNN is for CPUs": model.device.type != "cpu",
-        "this PyTorch has no oneDNN": not torch.backends.mkldnn.is_available(),
         f"the weights are {model.dtype}": model.dtype not in ("float32", "bfloat16"),
-        "the matrices are quantised or sliced": any(type(each) is not nn.Linear for each in linears),
         f"the activation function is {model.text_config.hidden_act}": model.text_config.hidden_act not in _SILU,
-        f"a second copy of {copied / 1e9:.1f} GB is too much for {memory / 1e9:.1f} GB": copied > _SHARE * memory,
+        "its modules carry hooks, which would not be called": any(
+            each._forward_hooks or each._forward_pre_hooks for block in model.blocks for each in block.modules()
+        ),
+        f"a second copy of {copied / 1e9:.1f} GB is too much for {total / 1e9:.1f} GB of memory": copied
+        > _SHARE * total,
+        f"a second copy of {copied / 1e9:.1f} GB is too much for the {available / 1e9:.1f} GB that are left": copied
+        > available,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

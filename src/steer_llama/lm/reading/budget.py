@@ -17,6 +17,7 @@ from steer_llama.errors import StorageError
 from steer_llama.files import digest_json, write_json
 from steer_llama.lm.embedded import cache_folder
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.machine_memory import total_bytes
 from steer_llama.lm.packing import Blocks
 from steer_llama.lm.reading.conversation import Conversation, Wanted
 from steer_llama.lm.reading.packed import PackedReader
@@ -57,7 +58,7 @@ def choose_budget(model: LanguageModel, blocks: Blocks, *, keeps_tokens: bool, n
         n_layers: layers that are read.
     """
     speeds = _speeds(model, blocks)
-    best = max(speeds.values())
+    best = max(*speeds.values(), 1e-9)
     fastest = min(tokens for tokens, speed in speeds.items() if speed >= _GOOD_ENOUGH * best)
     shown = ", ".join(f"{tokens}: {speed / best:.0%}" for tokens, speed in speeds.items())
     limits = {fastest: f"the smallest within 5% of the best speed measured here ({shown})", **_memory_limit(model)}
@@ -83,7 +84,7 @@ def _memory_limit(model: LanguageModel) -> dict[int, str]:
         weights = sum(p.numel() * p.element_size() for p in model.hf.parameters()) / len(_gpus(model))
         room = max(0.0, total - weights) * _SHARE
     else:
-        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.05
+        room = total_bytes() * 0.05
     return {max(_LEAST, int(room / each)): f"{room / 1e9:.1f} GB of memory for {each / 1e6:.2f} MB a token"}
 
 
@@ -100,7 +101,9 @@ def _speeds(model: LanguageModel, blocks: Blocks) -> dict[int, float]:
         return {int(tokens): float(speed) for tokens, speed in known[key].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    speeds = dict.fromkeys(_TRIED.get(model.device.type, _TRIED_ELSEWHERE), 0.0)
+    tried = _TRIED.get(model.device.type, _TRIED_ELSEWHERE)
+    room = min(_memory_limit(model))
+    speeds = dict.fromkeys((tried[0], *(tokens for tokens in tried[1:] if tokens <= room)), 0.0)
     # They take turns, so that a neighbour who is busy for a second does not decide.
     for _ in range(_ROUNDS):
         for tokens in speeds:
@@ -126,7 +129,16 @@ def _key(model: LanguageModel, blocks: Blocks) -> str:
     shape = [getattr(config, name, None) for name in ("model_type", "intermediate_size", "num_attention_heads")]
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else _cpu()
     return digest_json(
-        [*shape, blocks.name, model.width, model.dtype, device, torch.get_num_threads(), torch.__version__]
+        [
+            *shape,
+            blocks.name,
+            model.width,
+            model.dtype,
+            model.device.type,
+            device,
+            torch.get_num_threads(),
+            torch.__version__,
+        ]
     )[:16]
 
 
@@ -146,7 +158,10 @@ def _speed(model: LanguageModel, blocks: Blocks, tokens: int) -> float:
     reader = PackedReader(model, tokens, blocks=blocks)
     reader.batches([made_up])
     began = time.perf_counter()
-    reader.read(made_up, Wanted((0,)))
+    try:
+        reader.read(made_up, Wanted((0,)))
+    except torch.OutOfMemoryError:
+        return 0.0
     if model.device.type == "cuda":
         torch.cuda.synchronize(model.device)
     return len(made_up) * length / (time.perf_counter() - began)

@@ -13,7 +13,7 @@ import torch
 
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.packing import Blocks, Memory, ModelCode, Pass, common_prefix, pack
-from steer_llama.lm.packing.tree import Ids
+from steer_llama.lm.packing.tree import Ids, Span
 from steer_llama.lm.reading.conversation import Batches, Conversation, Pooled, Wanted
 from steer_llama.lm.reading.ordering import fill_batches
 from steer_llama.lm.reading.sums import Sums
@@ -65,15 +65,14 @@ class PackedReader:
         with torch.inference_mode():
             if root and self._memory.empty:
                 packed = pack([self._root])
-                part = Pass(packed.runs, (0, root), self._memory, keep_as=-root)
-                self._blocks.run(packed.ids_R, packed.positions_R, part, (), _nothing)
+                for begin, end in self._passes(root):
+                    part = Pass(packed.runs, (begin, end), self._memory, keep_as=begin)
+                    self._blocks.run(packed.ids_R[begin:end], packed.positions_R[begin:end], part, (), _nothing)
+                self._memory.become_root(root)
             packed = pack([each.ids_T for each in conversations], root)
             sums = Sums(conversations, packed, root, wanted, self.width, self.model.hf.dtype)
             rows = len(packed.ids_R)
-            # Passes of one size: a short one at the end would multiply as slowly as a short batch.
-            step = -(-rows // -(-rows // self._settled))
-            for begin in range(0, rows, step):
-                end = min(begin + step, rows)
+            for begin, end in self._passes(rows):
                 sums.begin((begin, end))
                 part = Pass(packed.runs, (begin, end), self._memory, keep_as=begin if rows > self._settled else None)
                 ids_R, positions_R = packed.ids_R[begin:end], packed.positions_R[begin:end]
@@ -81,6 +80,11 @@ class PackedReader:
                 sums.end()
             self._memory.forget_batch()
         return sums.pooled()
+
+    def _passes(self, rows: int) -> list[Span]:
+        """Passes of one size: a short one at the end would multiply as slowly as a short batch."""
+        step = -(-rows // -(-rows // self._settled))
+        return [(begin, min(begin + step, rows)) for begin in range(0, rows, step)]
 
     def close(self) -> None:
         """Nothing to let go of."""

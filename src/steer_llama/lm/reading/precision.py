@@ -7,7 +7,6 @@ Shapes: L layers, D width.
 """
 
 import copy
-import os
 import time
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ import torch
 
 from steer_llama.lm.capture import reading, run_blocks
 from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.machine_memory import available_bytes
 from steer_llama.lm.reading.alone import read_alone
 from steer_llama.lm.reading.conversation import Conversation, Wanted
 from steer_llama.lm.tokens import AnswerTokens, encode_answer
@@ -32,19 +32,19 @@ _ANSWERS = (
 
 def in_faster_type(model: LanguageModel) -> LanguageModel:
     """The model in bfloat16 where that is faster on its CPU and safe; else the model, with the reason."""
-    if model.device.type != "cpu" or model.dtype != "float32":
+    if model.device.type != "cpu" or model.dtype != "float32" or getattr(model.hf, "is_quantized", False):
         return model
     if not has_bfloat16():
         return replace(model, dtype_reason="float32: this CPU has no instructions for bfloat16")
     size = sum(parameter.numel() for parameter in model.hf.parameters()) * 4
-    if (free := os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) < 2 * size:
+    if (free := available_bytes()) < 2 * size:
         return replace(model, dtype_reason=f"float32: {free / 1e9:.1f} GB are too few to hold bfloat16 weights too")
     small = replace(model, hf=copy.deepcopy(model.hf).to(torch.bfloat16))
     faster = _seconds(model) / _seconds(small)
     if faster < _FASTER:
         return replace(model, dtype_reason=f"float32: bfloat16 is {faster:.2f} times as fast on this CPU")
     error = vector_error(small, model)
-    if error > _ALLOWED:
+    if not error <= _ALLOWED:  # NaN is no small error
         return replace(model, dtype_reason=f"float32: in bfloat16 a sample's vectors are {error:.1%} off")
     reason = f"{faster:.1f} times as fast as float32 here; a sample's vectors are {error:.2%} off"
     return replace(small, dtype_reason=f"{reason}; --dtype float32 is exact")

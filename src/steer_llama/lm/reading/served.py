@@ -115,7 +115,13 @@ class ServedReader:
                 f"{self.where}: answers without activations. The server needs vllm-lens in its environment, and must "
                 "be started without VLLM_LENS_DISABLE (for scripts/local-vllm: start --lens)."
             )
-        return self._decoded(entry, (len(layers), len(ids_T), self.width))
+        try:
+            return self._decoded(entry, (len(layers), len(ids_T), self.width))
+        except (LookupError, TypeError, ValueError, AttributeError, zstandard.ZstdError) as error:
+            raise ModelError(
+                f"{self.where}: its activations cannot be read ({type(error).__name__}: {error}). "
+                "Is it vllm-lens 1.3 or newer?"
+            ) from error
 
     def _decoded(self, entry: dict[str, Any], shape: tuple[int, ...]) -> torch.Tensor:
         told = entry.get("original_dtype")

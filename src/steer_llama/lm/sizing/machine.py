@@ -1,11 +1,11 @@
 """Accelerators: memory and speed, from the vendors' data sheets."""
 
 import difflib
-import os
 import re
 from dataclasses import dataclass
 
 from steer_llama.errors import ConfigError
+from steer_llama.lm.machine_memory import total_bytes
 
 CPU = "cpu"
 
@@ -92,9 +92,8 @@ def parse_gpus(text: str) -> tuple[int, str]:
 
 def this_cpu(dtype: str, tflops: float) -> Device:
     """This machine as a device of the given speed."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     speeds: dict[str, float | None] = {"bfloat16": None, "float16": None, dtype: tflops}
-    return Device(CPU, memory / 2**30, speeds["bfloat16"], speeds["float16"], tflops, None, None)
+    return Device(CPU, total_bytes() / 2**30, speeds["bfloat16"], speeds["float16"], tflops, None, None)
 
 
 def _plain(name: str) -> str:

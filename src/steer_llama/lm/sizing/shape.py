@@ -54,6 +54,8 @@ class ModelShape:
     experts: tuple[int, int] | None
     """How many a token is sent to, and how many there are."""
     context_length: int | None
+    quantised: str = ""
+    """How the checkpoint is quantised, which is not counted; empty where it is not."""
 
     @property
     def n_layers(self) -> int:
@@ -111,7 +113,17 @@ def shape_of(config: Any, name: str) -> ModelShape:
         mlp_width=_mlp_width(text, experts),
         experts=experts,
         context_length=getattr(text, "max_position_embeddings", None),
+        quantised=_quantised(config),
     )
+
+
+def _quantised(config: Any) -> str:
+    """The method, e.g. ``bitsandbytes``; empty where the weights are plain."""
+    told = getattr(config, "quantization_config", None)
+    if told is None:
+        return ""
+    method = told.get("quant_method") if isinstance(told, dict) else getattr(told, "quant_method", None)
+    return str(getattr(method, "value", method) or "unknown")
 
 
 class _Split:
