@@ -59,15 +59,15 @@ def _fast(tokenizer: Tokenizer, template: str | None) -> Any:
     return fast
 
 
-def save_tiny_llama(folder: Path, *, seed: int = 0, template: str | None = CHATML) -> Path:
+def save_tiny_llama(folder: Path, *, seed: int = 0, template: str | None = CHATML, width: int = 32) -> Path:
     """Save a Llama with random weights; large ones, so that its answers are various."""
     tokenizer = byte_level(template=template)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,

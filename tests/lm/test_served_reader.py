@@ -198,3 +198,13 @@ def test_no_server_and_another_server(lens: Lens) -> None:
         opened(lens.url + "/other")
     with pytest.raises(ModelError, match="is no address"):
         opened("http://[::1/v1")
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"shape": 3}, {"shape": [1, 1, 32]}, {"shape": [1, 1, 32], "original_dtype": "torch.float32"}, []]
+)
+def test_activations_in_another_form(lens: Lens, monkeypatch: pytest.MonkeyPatch, entry: object) -> None:
+    reader = opened(lens.url)
+    monkeypatch.setattr(reader, "_exchange", lambda *_: {"activations": {"residual_stream": entry}})
+    with pytest.raises(ModelError, match=r"vllm-lens 1\.3|of the shape"):
+        reader.read([conversation(np.array([5], np.int32))], Wanted((0,)))

@@ -13,6 +13,7 @@ from steer_llama.progress import SilentReporter
 from steer_llama.stages.extract import extract
 from steer_llama.stages.plan import CPU_MFU, GPU_MFU, Asked, Plan, plan
 from tests.activations import tiny
+from tests.lm.models import save_tiny_llama
 
 SEVENTY = Asked("llama-3.3-70b", "8xH100")
 
@@ -67,6 +68,17 @@ def test_types() -> None:
         planned(Asked("llama-3.2-1b", "T4", dtype="bfloat16"))
     double = planned(replace(SEVENTY, dtype="float32"))
     assert sum(part.weights for part in double.memory) == 4 * double.shape.parameters
+
+
+def test_quantised_weights_are_said_not_to_be_counted(tmp_path: Path) -> None:
+    config = save_tiny_llama(tmp_path) / "config.json"
+    plain = planned(Asked(str(tmp_path), "T4"))
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    )
+    found = planned(Asked(str(tmp_path), "T4"))
+    assert "its gptq quantisation is not counted" in found.dtype_reason
+    assert found.fullest.weights == plain.fullest.weights
 
 
 def test_this_machine() -> None:

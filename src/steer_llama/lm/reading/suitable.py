@@ -18,7 +18,8 @@ _LENGTH_BOUND = ("longrope", "dynamic")
 """Rotary embeddings that transformers scales by the highest position of a whole pass."""
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
 _ROUNDED = 0.1
-"""Of a trial in half precision, where a token at the edge may go to another expert; a wrong mask is off by more."""
+"""Of a trial in half precision or with quantised weights, where a token at the edge may go to another expert; a wrong
+mask is off by more."""
 
 
 def obstacle(model: LanguageModel) -> str | None:
@@ -74,7 +75,8 @@ def _by_trial(model: LanguageModel, make: Callable[[], Blocks]) -> str | None:
         scale_L = np.abs(expected.mean_PLD).max(axis=(0, 2))
         errors.append(np.abs(found.mean_PLD - expected.mean_PLD).max(axis=(0, 2)) / scale_L)
     worst = float(np.max(errors))  # NaN if any is
-    allowed = _TOLERANCE.get(model.dtype, _ROUNDED)
+    exact = not getattr(model.hf, "is_quantized", False)
+    allowed = _TOLERANCE.get(model.dtype, _ROUNDED) if exact else _ROUNDED
     return None if worst <= allowed else f"a trial was {worst:.0e} off (allowed: {allowed:.0e})"
 
 
