@@ -1,26 +1,17 @@
-"""How many tokens go through the model at once: as few as give the speed, and as many as the memory takes.
+"""How many tokens go through the model at once: as few as give the speed, and as many as the memory takes."""
 
-What is measured once for a machine and a shape of model is kept in the cache folder, so that the same machine always
-makes the same batches: another batch gives other last bits.
-"""
-
-import json
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from steer_llama.errors import StorageError
-from steer_llama.files import digest_json, write_json
-from steer_llama.lm.embedded import cache_folder
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.machine_memory import total_bytes
 from steer_llama.lm.packing import Blocks
 from steer_llama.lm.reading.conversation import Conversation, Wanted
 from steer_llama.lm.reading.packed import PackedReader
+from steer_llama.lm.reading.remembered import remembered
 
 _TRIED = {"cpu": (512, 1024, 2048)}
 _TRIED_ELSEWHERE = (2048, 4096, 8192, 16384)
@@ -94,57 +85,20 @@ def _gpus(model: LanguageModel) -> list[torch.device]:
 
 def _speeds(model: LanguageModel, blocks: Blocks) -> dict[int, float]:
     """Tokens a second of the first block at every budget that is tried."""
-    path = cache_folder() / "speed.json"
-    key = _key(model, blocks)
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return {int(tokens): float(speed) for tokens, speed in known[key].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
     tried = _TRIED.get(model.device.type, _TRIED_ELSEWHERE)
     room = min(_memory_limit(model))
-    speeds = dict.fromkeys((tried[0], *(tokens for tokens in tried[1:] if tokens <= room)), 0.0)
-    # They take turns, so that a neighbour who is busy for a second does not decide.
-    for _ in range(_ROUNDS):
-        for tokens in speeds:
-            speeds[tokens] = max(speeds[tokens], _speed(model, blocks, tokens))
-    _remember(path, key, speeds)
-    return speeds
+    allowed = (tried[0], *(tokens for tokens in tried[1:] if tokens <= room))
 
+    def measure() -> dict[str, float]:
+        speeds = dict.fromkeys(map(str, allowed), 0.0)
+        # They take turns, so that a neighbour who is busy for a second does not decide.
+        for _ in range(_ROUNDS):
+            for tokens in allowed:
+                speeds[str(tokens)] = max(speeds[str(tokens)], _speed(model, blocks, tokens))
+        return speeds
 
-def _remember(path: Path, key: str, speeds: dict[int, float]) -> None:
-    try:
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-        write_json(path, {**(known if isinstance(known, dict) else {}), key: {str(t): s for t, s in speeds.items()}})
-    except StorageError:
-        pass  # without a cache it is measured again the next time
-
-
-def _key(model: LanguageModel, blocks: Blocks) -> str:
-    """What the speed depends on."""
-    config = model.text_config
-    shape = [getattr(config, name, None) for name in ("model_type", "intermediate_size", "num_attention_heads")]
-    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else _cpu()
-    return digest_json(
-        [
-            *shape,
-            blocks.name,
-            model.width,
-            model.dtype,
-            model.device.type,
-            device,
-            torch.get_num_threads(),
-            torch.__version__,
-        ]
-    )[:16]
-
-
-def _cpu() -> str:
-    told = torch.cpu.get_capabilities()
-    return f"{told.get('cpu_name')} {torch.backends.cpu.get_cpu_capability()} {os.cpu_count()}"
+    found = remembered(model, ["budget", blocks.name, *map(str, allowed)], measure)
+    return {tokens: found[str(tokens)] for tokens in allowed if str(tokens) in found} or {allowed[0]: 1.0}
 
 
 def _speed(model: LanguageModel, blocks: Blocks, tokens: int) -> float:

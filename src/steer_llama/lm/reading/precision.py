@@ -8,6 +8,7 @@ Shapes: L layers, D width.
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,12 +18,16 @@ from steer_llama.lm.capture import reading, run_blocks
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.machine_memory import available_bytes
 from steer_llama.lm.reading.alone import read_alone
-from steer_llama.lm.reading.conversation import Conversation, Wanted
+from steer_llama.lm.reading.conversation import Conversation, Pooled, Wanted
+from steer_llama.lm.reading.packed import PackedReader
+from steer_llama.lm.reading.remembered import remembered
+from steer_llama.lm.reading.suitable import fastest_blocks, obstacle
 from steer_llama.lm.tokens import AnswerTokens, encode_answer
 
 _ALLOWED = 0.02
 """Relative error of the mean-difference vectors. 0.7% was measured on SmolLM2; the bootstrap's spread is far wider."""
 _FASTER = 1.2
+_ROWS = 512
 _QUESTION = "What do you do on a rainy Sunday?"
 _ANSWERS = (
     "Ooh, rainy Sundays are the best! 🌧️ Make a pot of tea, put on a silly hat and watch old films. What's yours? 😄",
@@ -40,7 +45,7 @@ def in_faster_type(model: LanguageModel) -> LanguageModel:
     if (free := available_bytes()) < 2 * size:
         return replace(model, dtype_reason=f"float32: {free / 1e9:.1f} GB are too few to hold bfloat16 weights too")
     small = replace(model, hf=copy.deepcopy(model.hf).to(torch.bfloat16))
-    faster = _seconds(model) / _seconds(small)
+    faster = remembered(model, ["bfloat16"], lambda: {"faster": _seconds(model) / _seconds(small)}).get("faster", 0.0)
     if faster < _FASTER:
         return replace(model, dtype_reason=f"float32: bfloat16 is {faster:.2f} times as fast on this CPU")
     error = vector_error(small, model)
@@ -57,18 +62,24 @@ def has_bfloat16() -> bool:
 
 
 def vector_error(model: LanguageModel, exact: LanguageModel) -> float:
-    """Relative error of a sample pair's difference vectors, the largest of all layers."""
-    difference_LD, expected_LD = (_difference(each) for each in (model, exact))
-    error_L = np.linalg.norm(difference_LD - expected_LD, axis=1) / np.linalg.norm(expected_LD, axis=1)
+    """Relative error of a sample pair's difference vectors as they would be read, the largest of all layers."""
+    wanted = Wanted(tuple(range(model.n_layers)))
+    answers = [encode_answer(model.tokenizer, ({"role": "user", "content": _QUESTION},), text) for text in _ANSWERS]
+    arms = [_conversation(answer) for answer in answers]
+    expected_LD = _difference([read_alone(exact, arm, wanted) for arm in arms])
+    if obstacle(model) is None:
+        reader = PackedReader(model, _ROWS, blocks=fastest_blocks(model))
+        reader.batches([arms])
+        found_LD = _difference(reader.read(arms, wanted))
+    else:
+        found_LD = _difference([read_alone(model, arm, wanted) for arm in arms])
+    error_L = np.linalg.norm(found_LD - expected_LD, axis=1) / np.linalg.norm(expected_LD, axis=1)
     return float(error_L.max())
 
 
-def _difference(model: LanguageModel) -> np.ndarray:
-    wanted = Wanted(tuple(range(model.n_layers)))
-    answers = [encode_answer(model.tokenizer, ({"role": "user", "content": _QUESTION},), text) for text in _ANSWERS]
-    chosen, rejected = (read_alone(model, _conversation(answer), wanted).mean_PLD[0] for answer in answers)
-    difference: np.ndarray = chosen - rejected
-    return difference
+def _difference(arms: Sequence[Pooled]) -> np.ndarray:
+    difference_LD: np.ndarray = arms[0].mean_PLD[0] - arms[1].mean_PLD[0]
+    return difference_LD
 
 
 def _conversation(answer: AnswerTokens) -> Conversation:
@@ -78,7 +89,7 @@ def _conversation(answer: AnswerTokens) -> Conversation:
 
 def _seconds(model: LanguageModel) -> float:
     """Time of the first block over 512 tokens; the better of three."""
-    length = min(512, model.context_length or 512)
+    length = min(_ROWS, model.context_length or _ROWS)
     ids_BT = torch.arange(length)[None] % int(model.text_config.vocab_size)
     times = []
     for _ in range(3):
