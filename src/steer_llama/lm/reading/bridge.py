@@ -52,7 +52,7 @@ class BridgeReader:
             self.bridge: Any = build_bridge_from_module(
                 model.hf, architecture, hf_config=copy.deepcopy(model.hf.config), post_adapter_hook=spread
             )
-        except (*LOADING_ERRORS, NotImplementedError, AttributeError, IndexError) as error:
+        except (*LOADING_ERRORS, AttributeError, IndexError) as error:
             raise ModelError(
                 f"{model.name}: TransformerLens cannot wrap {architecture} "
                 f"({' '.join(str(error).split())}). Use --backend transformers."
