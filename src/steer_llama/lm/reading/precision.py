@@ -25,7 +25,7 @@ from steer_llama.lm.reading.suitable import fastest_blocks, obstacle
 from steer_llama.lm.tokens import AnswerTokens, encode_answer
 
 _ALLOWED = 0.02
-"""Relative error of the mean-difference vectors. 0.7% was measured on SmolLM2; the bootstrap's spread is far wider."""
+"""Relative error of the mean-difference vectors. 0.8% was measured on SmolLM2; the bootstrap's spread is far wider."""
 _FASTER = 1.2
 _ROWS = 512
 _QUESTION = "What do you do on a rainy Sunday?"
