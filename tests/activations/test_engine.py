@@ -147,6 +147,8 @@ def test_some_layers_alone(tiny_model: LanguageModel, tmp_path: Path) -> None:
     every, two = (fit(tmp_path / name, settings, "t", SilentReporter()) for name in ("all.h5", "two.h5"))
     assert two.layers == (0, 2)
     np.testing.assert_array_equal(two.directions_LD, every.directions_LD[[0, 2]])
+    assert two.residual_norm_L is not None
+    assert every.residual_norm_L is not None
     np.testing.assert_array_equal(two.residual_norm_L, every.residual_norm_L[[0, 2]])
     write_vector(tmp_path / "two", two)
     assert read_vector(tmp_path / "two").layers == (0, 2)

@@ -92,6 +92,8 @@ def test_the_vector_is_that_of_our_own_layout(tiny_model: LanguageModel, tmp_pat
     for row in range(3):
         far = np.linalg.norm(seeds.directions_LD[row] - ours.directions_LD[row])
         assert far < 1e-6 * np.linalg.norm(ours.directions_LD[row])
+    assert seeds.residual_norm_L is not None
+    assert ours.residual_norm_L is not None
     np.testing.assert_allclose(seeds.residual_norm_L, ours.residual_norm_L, rtol=1e-6)
 
 

@@ -85,4 +85,5 @@ def test_the_residual_norm_weighs_tokens_not_pairs(
         for pair in pairs
         for ids, where in reference.response(pair)
     ]
+    assert vector.residual_norm_L is not None
     np.testing.assert_allclose(vector.residual_norm_L, np.concatenate(norms, axis=1).mean(axis=1), rtol=1e-5)

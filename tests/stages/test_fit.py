@@ -30,6 +30,7 @@ def test_it_says_what_it_found(activations: Path) -> None:
     assert vector.recommended_layer is None
     weights = np.array([counts for n in range(7) for counts in layout.pairs[n].counts_AP[:, 0]], np.float64)
     norms_NL = np.array([arm.norm_L for pair in pairs for arm in pair], np.float64)
+    assert vector.residual_norm_L is not None
     np.testing.assert_allclose(vector.residual_norm_L, weights @ norms_NL / weights.sum(), rtol=1e-6)
     assert sorted(vector.evidence) == [
         "bootstrap_cosine", "bootstrap_norm", "data_fingerprint", "fallback", "layers", "norm", "null_norm",

@@ -24,6 +24,8 @@ def test_a_round_trip_is_exact(tmp_path: Path) -> None:
     write_vector(tmp_path / "v.safetensors", given)
     found = read_vector(tmp_path / "v.safetensors")
     assert found.directions_LD.tobytes() == given.directions_LD.tobytes()
+    assert found.residual_norm_L is not None
+    assert given.residual_norm_L is not None
     assert found.residual_norm_L.tobytes() == given.residual_norm_L.tobytes()
     arrays = ("directions_LD", "residual_norm_L")
     assert {k: v for k, v in vars(found).items() if k not in arrays} == {

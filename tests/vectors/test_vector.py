@@ -31,7 +31,7 @@ def vector(**changes: Any) -> SteeringVector:
         ({"directions_LD": np.zeros((3, 0), np.float32)}, r"shape \(3, 0\)"),
         ({"directions_LD": np.zeros((0, 16), np.float32), "layers": ()}, "for 0 layers"),
         ({"directions_LD": np.full((3, 16), np.nan, np.float32)}, "NaN or infinity"),
-        ({"residual_norm_L": np.array([1, np.inf, 1], np.float32)}, "NaN or infinity"),
+        ({"residual_norm_L": np.array([1, np.inf, 1], np.float32)}, "positive and finite"),
         ({"residual_norm_L": np.array([1, 0, 1], np.float32)}, "must be positive"),
         ({"residual_norm_L": np.ones(2, np.float32)}, r"residual_norm has shape \(2,\); expected \(3,\)"),
         ({"layers": (1, 1, 2)}, "each must stand once"),

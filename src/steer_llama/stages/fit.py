@@ -67,7 +67,8 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
 
 
 def _strongest(vector: SteeringVector) -> str:
-    relative_L = np.linalg.norm(vector.directions_LD, axis=1) / vector.residual_norm_L
+    norms_L = np.array([vector.residual_norm(layer) for layer in vector.layers])
+    relative_L = np.linalg.norm(vector.directions_LD, axis=1) / norms_L
     best = int(relative_L.argmax())
     return f"‖v‖ is {relative_L[best]:.2f} of the residual's norm at layer {vector.layers[best]}, where it is largest"
 

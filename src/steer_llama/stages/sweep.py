@@ -138,7 +138,8 @@ def _chosen(winner: Condition | None, rule: str) -> str:
 
 def _fingerprint(vector: SteeringVector) -> str:
     """Of what steers, and not of the evidence or the recommendation."""
-    return digest_json([vector.directions_LD.tolist(), vector.residual_norm_L.tolist(), list(vector.layers)])
+    norms = [vector.residual_norm(layer) for layer in vector.layers]
+    return digest_json([vector.directions_LD.tolist(), norms, list(vector.layers)])
 
 
 def wanted_of(results_path: Path, config: Config) -> Wanted:

@@ -21,13 +21,21 @@ class SteeringVector:
     directions_LD: Floats
     layers: tuple[int, ...]
     """Which 0-based block each row belongs to, at its output (``blocks.L.hook_resid_post``)."""
-    residual_norm_L: Floats
-    """Mean ‖residual‖ over the response tokens, per layer: the unit of `strength`."""
+    residual_norm_L: Floats | None
+    """Mean ‖residual‖ over the response tokens, per layer: the unit of `strength`. ``None`` in files of tools that do
+    not measure it: then only coefficients have a meaning."""
     model: str
+    """Empty where a file of another tool does not say, like all that follows."""
     model_fingerprint: str
     trait: str
     estimator: str
     positions: str
+    dtype: str = ""
+    """What the activations were computed in."""
+    revision: str = ""
+    """The hub's commit of the model."""
+    model_type: str = ""
+    """What transformers calls its architecture, e.g. ``llama``."""
     recommended_layer: int | None = None
     recommended_strength: float | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -47,12 +55,13 @@ class SteeringVector:
             )
         if len(set(self.layers)) != n_layers or min(self.layers) < 0:
             raise VectorError(f"layers {list(self.layers)}: each must stand once and be 0 or more.")
-        if self.residual_norm_L.shape != (n_layers,):
-            raise VectorError(f"residual_norm has shape {self.residual_norm_L.shape}; expected ({n_layers},).")
-        if not (np.isfinite(self.directions_LD).all() and np.isfinite(self.residual_norm_L).all()):
+        if not np.isfinite(self.directions_LD).all():
             raise VectorError("the vector holds NaN or infinity.")
-        if (self.residual_norm_L <= 0).any():
-            raise VectorError("residual_norm must be positive at every layer.")
+        if self.residual_norm_L is not None:
+            if self.residual_norm_L.shape != (n_layers,):
+                raise VectorError(f"residual_norm has shape {self.residual_norm_L.shape}; expected ({n_layers},).")
+            if not (np.isfinite(self.residual_norm_L).all() and (self.residual_norm_L > 0).all()):
+                raise VectorError("residual_norm must be positive and finite at every layer.")
         if self.recommended_layer is not None:
             self._index(self.recommended_layer)
         if self.recommended_strength is not None and not np.isfinite(self.recommended_strength):
@@ -71,6 +80,21 @@ class SteeringVector:
         """Width of the residual stream."""
         return int(self.directions_LD.shape[1])
 
+    def residual_norm(self, layer: int) -> float:
+        """Mean ‖residual‖ at one layer.
+
+        Raises:
+            LayerError: the vector has no such layer.
+            VectorError: the file does not say.
+        """
+        index = self._index(layer)
+        if self.residual_norm_L is None:
+            raise VectorError(
+                "the vector does not say how large the residual stream is, so a strength has no meaning. Give a "
+                "--coefficient, or fit the vector with steer-llama."
+            )
+        return float(self.residual_norm_L[index])
+
     def direction_D(self, layer: int) -> Floats:
         """The direction of one layer.
 
@@ -85,12 +109,12 @@ class SteeringVector:
 
         Raises:
             LayerError: the vector has no such layer.
-            VectorError: its direction there is zero.
+            VectorError: its direction there is zero, or the residual's norm is not known.
         """
         norm = float(np.linalg.norm(self.direction_D(layer).astype(np.float64)))
         if norm == 0:
             raise VectorError(f"the direction of layer {layer} is zero; it cannot be given a strength.")
-        return strength * float(self.residual_norm_L[self._index(layer)]) / norm
+        return strength * self.residual_norm(layer) / norm
 
     def scaled_D(self, layer: int, strength: float) -> Floats:
         """The direction of one layer at a strength: what is added to the residual stream."""
@@ -101,7 +125,7 @@ class SteeringVector:
     def random_like_D(self, layer: int, strength: float, seed: int) -> Floats:
         """A random direction of the same norm as `scaled_D`: what the vector has to beat."""
         random_D = np.random.default_rng(seed).standard_normal(self.width)
-        norm = abs(strength) * float(self.residual_norm_L[self._index(layer)])
+        norm = abs(strength) * self.residual_norm(layer)
         scaled: Floats = (random_D * (norm / np.linalg.norm(random_D))).astype(np.float32)
         return scaled
 

@@ -1,0 +1,68 @@
+"""Vectors in everybody's files: one module a format."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from steer_llama.errors import ConfigError, FileError
+from steer_llama.vectors.formats import native
+from steer_llama.vectors.formats.base import Reading, VectorFormat
+from steer_llama.vectors.formats.native import read_vector, write_vector
+from steer_llama.vectors.vector import SteeringVector
+
+FORMATS: Mapping[str, VectorFormat] = {form.name: form for form in (native.FORMAT,)}
+
+
+def open_vector(path: Path, name: str | None = None) -> Reading:
+    """Read a vector of any format.
+
+    Args:
+        path: the file.
+        name: its format, where the file itself does not tell it.
+
+    Raises:
+        FileError: missing, damaged, or of no format that we know, or of one that it does not tell.
+        ConfigError: there is no format of that name.
+        VectorError: its content is no vector.
+    """
+    if not path.is_file():
+        raise FileError(f"{path}: no such file (expected a vector).")
+    if name is not None:
+        return format_named(name).read(path)
+    for form in FORMATS.values():
+        if form.recognises(path):
+            return form.read(path)
+    raise FileError(f"{path}: of no format that is known. Known: {', '.join(FORMATS)}.")
+
+
+def save_vector(path: Path, vector: SteeringVector, name: str) -> tuple[str, ...]:
+    """Write a vector in a format, and tell what the format cannot hold.
+
+    Raises:
+        ConfigError: there is no format of that name.
+        VectorError: the format cannot hold it at all.
+        StorageError: the place cannot be written.
+    """
+    return format_named(name).write(path, vector)
+
+
+def format_named(name: str) -> VectorFormat:
+    """The format of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format {name!r}: unknown. There are: {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+__all__ = [
+    "FORMATS",
+    "Reading",
+    "VectorFormat",
+    "format_named",
+    "open_vector",
+    "read_vector",
+    "save_vector",
+    "write_vector",
+]
