@@ -39,6 +39,7 @@ def test_the_layout(tiny_model: LanguageModel, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "r") as file:
         shape = (5, tiny_model.n_layers, tiny_model.width)
         assert sorted(file) == [
+            "answers",
             "layers",
             "means",
             "pairs",
@@ -57,6 +58,7 @@ def test_the_layout(tiny_model: LanguageModel, tmp_path: Path) -> None:
                 assert ((means[:] == 0).all(axis=(1, 2)) == (tokens[:] == 0)).all()
         assert file.attrs["model_fingerprint"] == tiny_model.fingerprint
         assert file.attrs["dtype"] == "float32"
+        assert (file.attrs["model_type"], file.attrs["revision"]) == ("llama", "")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 

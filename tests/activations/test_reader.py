@@ -59,7 +59,7 @@ def test_another_version(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", made_up_layout())
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file.attrs["version"] = 1
-    refused(tmp_path / "a.h5", BOTH, FileError, "version 1 of the format; this program reads 2")
+    refused(tmp_path / "a.h5", BOTH, FileError, "version 1 of the format; this program reads 2 and 3")
 
 
 def test_a_file_that_was_cut(tmp_path: Path) -> None:

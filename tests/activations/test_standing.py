@@ -117,7 +117,7 @@ def test_a_file_of_an_earlier_version(tmp_path: Path) -> None:
         for name in ("layout", "layers", "positions", "tokens", "pairs", "texts_fingerprint", "width"):
             del file.attrs[name]
         file.attrs["fingerprint"] = "1" * 64
-    with pytest.raises(ConflictError, match=r"the format's version 1, now 2; layout not said, now pooled"):
+    with pytest.raises(ConflictError, match=r"the format's version 1, now 3; layout not said, now pooled"):
         write(path, BASE)
 
 

@@ -77,6 +77,11 @@ def build(folder: Path, context: int = 256) -> Path:
     return folder
 
 
+def bits(before: int, response: int, emoji: int) -> np.ndarray:
+    """Answer tokens before the divergence, and those from it on, of which the first few are emoji."""
+    return np.array([0] * before + [3] * emoji + [1] * (response - emoji), np.uint8)
+
+
 def made_up_layout(n_pairs: int = 7, *, tokens: bool = False, dtype: str = "float32", width: int = 8) -> Layout:
     """A layout without a model; pair n has n + 1 and n + 2 response tokens, and no emoji where n is even."""
     facts = tuple(
@@ -86,6 +91,8 @@ def made_up_layout(n_pairs: int = 7, *, tokens: bool = False, dtype: str = "floa
             response_start=(10, 10),
             length=(11 + n + n, 12 + n + n),
             counts_AP=np.array([[n + 1, n % 2], [n + 2, 0]]),
+            ids_AT=(np.arange(1 + 2 * n, dtype=np.int32), np.arange(2 + 2 * n, dtype=np.int32) + 50),
+            masks_AT=(bits(n, n + 1, n % 2), bits(n, n + 2, 0)),
         )
         for n in range(n_pairs)
     )

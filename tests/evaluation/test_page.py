@@ -11,7 +11,7 @@ from tests.evaluation.trials import trials
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> & **bold**\nnext line 🎉'
 EVIDENCE: dict[str, Any] = {
-    "estimator": "mean_difference",
+    "estimator": "mean_diff",
     "positions": "chosen=emoji,rejected=response",
     "pairs": 27,
     "layers": [2, 3, 4],
@@ -103,7 +103,7 @@ def test_says_the_verdict_and_the_figures(report: str) -> None:
     assert verdict.decision == "use"
     assert verdict.sentence in text
     assert verdict.rule in text
-    for expected in ("pi (source)", "minimum 60", "8 test questions", "rejected 27", "mean_difference", "trait 80"):
+    for expected in ("pi (source)", "minimum 60", "8 test questions", "rejected 27", "mean_diff", "trait 80"):
         assert expected in text
 
 

@@ -1,13 +1,16 @@
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import numpy as np
 import pytest
 
-from steer_llama.config import FitSettings
+from steer_llama.activations import CONFOUNDS
+from steer_llama.config import EstimatorName, FitSettings
 from steer_llama.errors import ConfigError, FileError
 from steer_llama.progress import SilentReporter
 from steer_llama.stages.fit import fit
+from steer_llama.vectors import ESTIMATORS, write_vector
 from tests.activations.test_writer import write
 from tests.activations.tiny import made_up_layout, made_up_pair
 
@@ -26,20 +29,21 @@ def test_it_says_what_it_found(activations: Path) -> None:
     expected = np.mean([c.mean_PLD[0].astype(np.float64) - r.mean_PLD[0] for c, r in pairs], axis=0)
     np.testing.assert_allclose(vector.directions_LD, expected, rtol=1e-5, atol=1e-7)
     assert (vector.layers, vector.model, vector.trait) == ((0, 1, 2), "m", "emoji")
-    assert (vector.estimator, vector.positions) == ("mean_difference", "response")
+    assert (vector.estimator, vector.positions) == ("mean_diff", "response")
     assert vector.recommended_layer is None
     weights = np.array([counts for n in range(7) for counts in layout.pairs[n].counts_AP[:, 0]], np.float64)
     norms_NL = np.array([arm.norm_L for pair in pairs for arm in pair], np.float64)
     assert vector.residual_norm_L is not None
     np.testing.assert_allclose(vector.residual_norm_L, weights @ norms_NL / weights.sum(), rtol=1e-6)
     assert sorted(vector.evidence) == [
-        "bootstrap_cosine", "bootstrap_norm", "data_fingerprint", "fallback", "layers", "norm", "null_norm",
-        "opposed_share", "pairs", "resamplings", "residual_norm", "seed", "split_half_cosine", "steer_llama",
+        "bootstrap_cosine", "bootstrap_norm", "data_fingerprint", "fallback", "folds", "held_out_auroc",
+        "held_out_cohens_d", "layers", "norm", "null_norm", "null_p", "opposed_share", "pairs", "relative_norm",
+        "resamplings", "residual_norm", "seed", "split_half_cosine", "steer_llama",
     ]  # fmt: skip
     assert vector.evidence["pairs"] == 7
     assert vector.evidence["fallback"] == {"chosen": 0, "rejected": 0}
     assert not any("have no" in note for note in reporter.notes)
-    assert any(note.startswith("7 pairs, mean_difference over response") for note in reporter.notes)
+    assert any(note.startswith("7 pairs, mean_diff over response") for note in reporter.notes)
 
 
 def test_answers_without_the_mark_are_counted_and_said(activations: Path) -> None:
@@ -85,3 +89,65 @@ def test_a_seed_gives_the_same_evidence_again(activations: Path) -> None:
     )
     assert first == again
     assert first["bootstrap_cosine"] != other["bootstrap_cosine"]
+
+
+@pytest.mark.parametrize("estimator", [name for name in ESTIMATORS if name != "mean_diff"])
+def test_every_estimator_through_the_stage(activations: Path, estimator: str) -> None:
+    vector = fit(activations, FitSettings.model_validate({"estimator": estimator}), "t", SilentReporter())
+    layout = made_up_layout()
+    pairs = [made_up_pair(layout, n) for n in range(7)]
+    chosen, rejected = (np.stack([pair[arm].mean_PLD[0] for pair in pairs]) for arm in (0, 1))
+    for row in range(3):
+        expected = ESTIMATORS[estimator](chosen[:, row], rejected[:, row])[0]
+        np.testing.assert_allclose(vector.directions_LD[row], expected, rtol=1e-4, atol=1e-6)
+    assert (vector.estimator, vector.evidence["resamplings"]) == (estimator, 50)
+
+
+def test_the_settings_know_every_estimator_and_confound() -> None:
+    assert get_args(EstimatorName) == tuple(ESTIMATORS)
+    assert FitSettings(match=CONFOUNDS).match == CONFOUNDS
+
+
+def test_matching_is_on_record_with_its_price(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", made_up_layout(12))
+    reporter = SilentReporter()
+    vector = fit(tmp_path / "a.h5", FitSettings(match=("length",), bootstrap=10), "t", reporter)
+    confounds = vector.evidence["confounds"]
+    assert confounds["matched"] == ["log length"]
+    assert 0 < confounds["effective_pairs"] <= 12
+    assert len(confounds["explained"]) == len(confounds["cosine_with_unmatched"]) == 3
+    assert any(note.startswith("matched on log length: 12 pairs are worth") for note in reporter.notes)
+    plain = fit(tmp_path / "a.h5", FitSettings(bootstrap=0), "t", SilentReporter())
+    # Pair n's answers are 1 + 2n and 2 + 2n tokens long, and each mean place is half a token further on.
+    with pytest.raises(ConfigError, match=r"position differs by the same amount \(0\.5\) in every pair"):
+        fit(tmp_path / "a.h5", FitSettings(match=("position",)), "t", SilentReporter())
+    for row in range(3):
+        one, other = vector.directions_LD[row], plain.directions_LD[row]
+        expected = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+        assert confounds["cosine_with_unmatched"][row] == pytest.approx(expected, abs=1e-4)
+
+
+def test_other_traits_are_taken_out_and_the_price_is_told(activations: Path, tmp_path: Path) -> None:
+    emoji = fit(activations, FitSettings(bootstrap=0, positions="emoji"), "emoji", SilentReporter())
+    write_vector(tmp_path / "emoji.safetensors", emoji)
+    settings = FitSettings(bootstrap=10, project_out_mean=True, orthogonal_to=(tmp_path / "emoji.safetensors",))
+    reporter = SilentReporter()
+    vector = fit(activations, settings, "t", reporter)
+    taken = vector.evidence["taken_out"]
+    assert taken["shared_mean"] is True
+    assert all(0 < share < 1 for share in taken["norm_kept"])
+    assert len(taken["cosine"]["emoji"]) == len(taken["held_out_auroc_before"]) == 3
+    for row in range(3):
+        assert abs(vector.directions_LD[row] @ emoji.directions_LD[row]) < 1e-5
+    assert any(note.startswith("taking out keeps") for note in reporter.notes)
+    (tmp_path / "more").mkdir()
+    write_vector(tmp_path / "more" / "emoji.safetensors", emoji)
+    twice = FitSettings(orthogonal_to=(tmp_path / "emoji.safetensors", tmp_path / "more" / "emoji.safetensors"))
+    with pytest.raises(ConfigError, match="two vectors are called 'emoji'"):
+        fit(activations, twice, "t", SilentReporter())
+
+
+def test_layers_where_nothing_is_found_are_counted(activations: Path) -> None:
+    reporter = SilentReporter()
+    fit(activations, FitSettings(bootstrap=50), "t", reporter)  # both arms are noise
+    assert any("no longer than pairs with their arms swapped" in note for note in reporter.notes)

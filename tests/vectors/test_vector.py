@@ -17,7 +17,7 @@ def vector(**changes: Any) -> SteeringVector:
         model="m",
         model_fingerprint="abc",
         trait="emoji",
-        estimator="mean_difference",
+        estimator="mean_diff",
         positions="response",
     )
     return replace(whole, **changes)

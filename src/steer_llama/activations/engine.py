@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from steer_llama.activations.layout import Layout, PairFacts
 from steer_llama.activations.per_sample import room_for, write_per_sample
@@ -99,6 +100,8 @@ def extract_pairs(
         pairs=tuple(pair.facts for pair in ready),
         texts_fingerprint=texts,
         backend=settings.backend,
+        model_type=reader.origin.model_type,
+        revision=reader.origin.revision,
         per_sample=per_sample,
     )
     beside = room_for(layout, store) if per_sample else 0
@@ -222,8 +225,20 @@ def _ready(pair: EncodedPair, positions: tuple[str, ...]) -> _ReadyPair:
         response_start=(pair.chosen.response_start, pair.rejected.response_start),
         length=(len(pair.chosen.ids), len(pair.rejected.ids)),
         counts_AP=np.stack([mask_PT.sum(axis=1) for mask_PT in masks]),
+        ids_AT=(_answer(chosen.ids_T, pair.chosen), _answer(rejected.ids_T, pair.rejected)),
+        masks_AT=(_bits(masks[0], pair.chosen), _bits(masks[1], pair.rejected)),
     )
     return _ReadyPair(facts, (chosen, rejected))
+
+
+def _answer(ids_T: npt.NDArray[np.int32], arm: AnswerTokens) -> npt.NDArray[np.int32]:
+    return ids_T[arm.response_start :]
+
+
+def _bits(mask_PT: npt.NDArray[np.bool_], arm: AnswerTokens) -> npt.NDArray[np.uint8]:
+    """One number a token of the answer: bit p says whether it is under mask p."""
+    places_P1 = np.left_shift(1, np.arange(len(mask_PT)), dtype=np.int64)[:, None]
+    return (mask_PT[:, arm.response_start :] * places_P1).sum(axis=0).astype(np.uint8)
 
 
 def _check_finite(arms: tuple[Pooled, Pooled], name: str, dtype: str) -> None:

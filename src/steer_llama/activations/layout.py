@@ -20,7 +20,9 @@ from steer_llama.activations.sparse import SparseFile
 from steer_llama.files import digest_json
 
 FORMAT = "steer-llama activations"
-VERSION = 2
+VERSION = 3
+READABLE = (2, VERSION)
+"""Version 2 lacks `answers`."""
 ARMS = ("chosen", "rejected")
 DONE = "pairs_done"
 """How many pairs are written, in the order in which they are read."""
@@ -45,6 +47,10 @@ class PairFacts:
     """Tokens up to the end of the answer."""
     counts_AP: npt.NDArray[np.int64]
     """Tokens under each mask, per arm."""
+    ids_AT: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+    """The answers' tokens, from the first to the last one."""
+    masks_AT: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+    """Which masks each of them is under: bit p for the p-th positions."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Layout:
     """Of the pairs' tokens."""
     backend: str = "transformers"
     """What ran the weights."""
+    model_type: str = ""
+    revision: str = ""
     per_sample: bool = False
     """On the way to the seed's file: the tokens begin at the answer and not at the divergence."""
 
@@ -92,6 +100,8 @@ class Layout:
             "format": FORMAT,
             "version": VERSION,
             "fingerprint": self.fingerprint,
+            "model_type": self.model_type,
+            "revision": self.revision,
             "layer_convention": "blocks.L.hook_resid_post (0-based block L, at its output)",
         }
 
@@ -132,7 +142,8 @@ class Layout:
         HDF5 writes the time into those that it makes by itself on the way, so no two files would be the same.
         """
         tokens = ("tokens", *(f"tokens/{arm}" for arm in ARMS)) if self.tokens else ()
-        return ("pairs", "means", *(f"means/{name}" for name in self.positions), "residual_norm", *tokens)
+        answers = ("answers", *(f"answers/{arm}" for arm in ARMS))
+        return ("pairs", *answers, "means", *(f"means/{name}" for name in self.positions), "residual_norm", *tokens)
 
     def filled(self) -> Iterator[tuple[str, tuple[int, ...], np.dtype[Any]]]:
         """Name, shape and type of every dataset that the model's numbers go into."""
@@ -182,6 +193,11 @@ def _add_facts(file: Any, layout: Layout) -> None:
     for a, arm in enumerate(ARMS):
         pairs[f"{arm}_response_start"] = np.array([pair.response_start[a] for pair in layout.pairs], np.int32)
         pairs[f"{arm}_length"] = np.array([pair.length[a] for pair in layout.pairs], np.int32)
+        answers = file[f"answers/{arm}"]
+        answers["ids"] = np.concatenate([pair.ids_AT[a] for pair in layout.pairs])
+        answers["masks"] = np.concatenate([pair.masks_AT[a] for pair in layout.pairs])
+        answers["masks"].attrs["bits"] = list(layout.positions)
+        answers["offsets"] = np.cumsum([0, *(len(pair.ids_AT[a]) for pair in layout.pairs)])
         for p, positions in enumerate(layout.positions):
             file[f"means/{positions}/{arm}_tokens"] = np.array(
                 [pair.counts_AP[a, p] for pair in layout.pairs], np.int32

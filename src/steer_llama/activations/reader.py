@@ -3,8 +3,9 @@
 Shapes: N pairs, L layers, D width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +13,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from steer_llama.activations.confounds import Averaged
 from steer_llama.activations.damage import file_errors
-from steer_llama.activations.layout import ARMS, DONE, FORMAT, VERSION
+from steer_llama.activations.layout import ARMS, DONE, FORMAT, READABLE
 from steer_llama.activations.positions import RESPONSE, PositionChoice
 from steer_llama.activations.seed_layout import SeedActivations, is_seed_layout
 from steer_llama.errors import ConfigError, FileError
@@ -26,6 +28,9 @@ class Activations(Protocol):
 
     model: str
     model_fingerprint: str
+    model_type: str
+    revision: str
+    dtype: str
     layers: tuple[int, ...]
     n_pairs: int
     fingerprint: str
@@ -35,6 +40,14 @@ class Activations(Protocol):
         """Mean residual of each pair's answer at one layer (N, D), over the positions that were chosen for this arm.
 
         An answer that has none of them is averaged over all its response tokens.
+        """
+        ...
+
+    def averaged(self, arm: str) -> Sequence[Averaged]:
+        """The tokens that each answer's mean is made of.
+
+        Raises:
+            ConfigError: the file does not say.
         """
         ...
 
@@ -74,8 +87,9 @@ class StoredActivations:
     def __init__(self, path: Path, file: Any, choice: PositionChoice) -> None:
         if file.attrs.get("format") != FORMAT:
             raise FileError(f"{path}: an HDF5 file, but not activations; it holds {', '.join(file) or 'nothing'}.")
-        if file.attrs.get("version") != VERSION:
-            raise FileError(f"{path}: version {file.attrs.get('version')} of the format; this program reads {VERSION}.")
+        if file.attrs.get("version") not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            raise FileError(f"{path}: version {file.attrs.get('version')} of the format; this program reads {known}.")
         self.n_pairs = len(file["pairs/name"])
         if (done := int(file[DONE][0])) != self.n_pairs:
             raise FileError(
@@ -91,6 +105,9 @@ class StoredActivations:
         self.model = str(file.attrs["model"])
         self.model_fingerprint = str(file.attrs["model_fingerprint"])
         self.fingerprint = str(file.attrs["fingerprint"])
+        self.dtype = str(file.attrs.get("dtype", ""))
+        self.model_type = str(file.attrs.get("model_type", ""))
+        self.revision = str(file.attrs.get("revision", ""))
         self.layers = tuple(int(layer) for layer in file["layers"])
 
     def means(self, arm: str, layer: int) -> Floats:
@@ -103,6 +120,25 @@ class StoredActivations:
             if empty_N.any():
                 mean_ND[empty_N] = self._file[f"means/{RESPONSE}/{arm}"][np.flatnonzero(empty_N), index]
         return mean_ND
+
+    def averaged(self, arm: str) -> Sequence[Averaged]:
+        """See `Activations.averaged`."""
+        if "answers" not in self._file:
+            raise ConfigError(
+                f"{self._path}: does not say which tokens were averaged (it was written by an earlier version). "
+                "Extract again, or leave --match out."
+            )
+        with file_errors(self._path):
+            ids, masks, offsets = (self._file[f"answers/{arm}/{name}"][:] for name in ("ids", "masks", "offsets"))
+            bits = [str(name) for name in self._file[f"answers/{arm}/masks"].attrs["bits"]]
+        wanted, response = (1 << bits.index(name) for name in (self._positions[arm], RESPONSE))
+        answers = []
+        for begin, end in pairwise(offsets):
+            places_T = np.flatnonzero(masks[begin:end] & wanted)
+            if len(places_T) == 0:
+                places_T = np.flatnonzero(masks[begin:end] & response)
+            answers.append(Averaged(places_T, ids[begin:end][places_T], int(end - begin)))
+        return answers
 
     def fallbacks(self, arm: str) -> int:
         """See `Activations.fallbacks`."""

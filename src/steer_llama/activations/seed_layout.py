@@ -9,6 +9,7 @@ Shapes: N pairs, T tokens, D width.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from steer_llama.activations.confounds import Averaged
 from steer_llama.activations.damage import file_errors
 from steer_llama.activations.layout import ARMS
 from steer_llama.activations.positions import DIVERGENCE, RESPONSE, PositionChoice
@@ -51,6 +53,9 @@ class SeedActivations:
         self.n_pairs = len(self._samples)
         self.model = str(file.attrs.get("model", ""))
         self.model_fingerprint = str(file.attrs.get("model_fingerprint", ""))
+        self.model_type = str(file.attrs.get("model_type", ""))
+        self.revision = str(file.attrs.get("revision", ""))
+        self.dtype = str(file.attrs.get("dtype", ""))
         self.fingerprint = digest_file(path)
         self._norms: dict[str, dict[int, npt.NDArray[np.float64]]] = {arm: {} for arm in ARMS}
         """Sum and number of the norms of an arm's tokens by layer: found on the way, as the tokens are large."""
@@ -67,6 +72,18 @@ class SeedActivations:
         if len({row.shape for row in rows}) > 1:
             raise RecordError(f"{self._path}: the samples have different widths at layer {layer}.")
         return np.stack(rows).astype(np.float32)
+
+    def averaged(self, arm: str) -> Sequence[Averaged]:
+        """See `reader.Activations.averaged`. The file holds no token ids."""
+        answers = []
+        for sample in self._samples:
+            with file_errors(self._path):
+                stored = self._file["activations"][f"sample_{sample}_{arm}"]
+                length = int(stored[f"blocks.{self.layers[0]}.hook_resid_post"].shape[-2])
+                skip = self._skip(sample, arm)
+            stop = skip + 1 if self._positions[arm] == DIVERGENCE else length
+            answers.append(Averaged(np.arange(skip, stop), None, length))
+        return answers
 
     def fallbacks(self, arm: str) -> int:  # noqa: ARG002 - every answer has response tokens
         """See `reader.Activations.fallbacks`."""

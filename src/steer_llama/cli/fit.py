@@ -14,11 +14,27 @@ def fit(
     positions: Annotated[
         str, typer.Option(help="Tokens that are averaged: a mask for both arms, or chosen=emoji,rejected=response.")
     ] = "response",
-    estimator: Annotated[Literal["mean_difference"], typer.Option(help="How the direction is estimated.")] = (
-        "mean_difference"
-    ),
+    estimator: Annotated[
+        Literal["mean_diff", "robust_mean_diff", "pca", "logistic", "lda"],
+        typer.Option(help="How the direction is estimated (docs/method.md)."),
+    ] = "mean_diff",
+    match: Annotated[
+        str, typer.Option(help="Confounds to match the arms on: position, length, token; several with commas.")
+    ] = "",
+    project_out_mean: Annotated[
+        bool, typer.Option("--project-out-mean", help="Take the mean of both arms out of the directions.")
+    ] = False,
+    orthogonal_to: Annotated[
+        list[Path] | None, typer.Option(help="A vector of another trait to take out; may be given several times.")
+    ] = None,
     trait: Annotated[str, typer.Option(help="The trait's name, for the vector's record.")] = "",
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamplings of the pairs; 0 leaves the evidence out.")] = 200,
+    bootstrap: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Resamplings of the pairs; 0 leaves the evidence out; default: 200 for mean_diff, 50 for the others.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the resamplings.")] = 0,
 ) -> None:
     """Estimate a steering vector, with the evidence for it → vector.safetensors."""
@@ -29,7 +45,16 @@ def fit(
     from steer_llama.vectors import write_vector
 
     reporter = ConsoleReporter()
-    chosen = settings(FitSettings, estimator=estimator, positions=positions, bootstrap=bootstrap, seed=seed)
+    chosen = settings(
+        FitSettings,
+        estimator=estimator,
+        positions=positions,
+        match=tuple(name.strip() for name in match.split(",") if name.strip()),
+        project_out_mean=project_out_mean,
+        orthogonal_to=tuple(orthogonal_to or ()),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
     check_output(out)
     write_vector(out, estimate(activations, chosen, trait, reporter))
     reporter.note(f"wrote {out}")

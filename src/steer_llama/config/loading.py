@@ -90,6 +90,9 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
     perhaps = [(raw, "trait"), (raw.get("model"), "path"), *((arm, "model") for arm in local)]
     _move([(raw, "elicitation"), *((arm, "file") for arm in arms)], base, lambda _: True)
     _move(perhaps, base, _is_path)
+    fit = raw.get("fit")
+    if isinstance(fit, dict) and isinstance(others := fit.get("orthogonal_to"), list):
+        fit["orthogonal_to"] = [str(base / other) if isinstance(other, str) else other for other in others]
 
 
 def _anchor_extraction(raw: dict[str, Any], base: Path) -> None:

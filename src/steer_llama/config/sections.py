@@ -11,6 +11,7 @@ from steer_llama.errors import ConfigError
 
 AUTHOR_MAX_TOKENS = 4096
 """Of an author's reply, unless its endpoint's sampling says otherwise."""
+EstimatorName = Literal["mean_diff", "robust_mean_diff", "pca", "logistic", "lda"]
 DEFAULT_POSITIONS = ("response", "emoji", "markdown")
 
 
@@ -144,11 +145,19 @@ class ExtractSettings(Settings):
 class FitSettings(Settings):
     """How the vector is estimated."""
 
-    estimator: Literal["mean_difference"] = "mean_difference"
+    estimator: EstimatorName = "mean_diff"
     positions: str = "response"
     """A mask for both arms, or ``chosen=emoji,rejected=response``."""
-    bootstrap: int = Field(200, ge=0)
-    """Resamplings of the pairs for the intervals."""
+    match: tuple[Literal["position", "length", "token"], ...] = ()
+    """Confounds that the arms are matched on: where in its answer stands what is averaged, the answer's length, which
+    tokens they are."""
+    project_out_mean: bool = False
+    """Take the mean of both arms out of the directions."""
+    orthogonal_to: tuple[Path, ...] = ()
+    """Vectors of other traits that are taken out of the directions."""
+    bootstrap: int | None = Field(None, ge=0)
+    """Resamplings of the pairs for the intervals; default: 200 for ``mean_diff``, 50 for the others, which take longer.
+    """
     seed: int = 0
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
-from sklearn.metrics import cohen_kappa_score  # type: ignore[import-untyped]
+from scipy.stats import spearmanr
+from sklearn.metrics import cohen_kappa_score
 
 from steer_llama.errors import InputError
 from steer_llama.evaluation.correlation import correlation

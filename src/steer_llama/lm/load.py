@@ -21,6 +21,22 @@ from steer_llama.lm.weights import LOADING_ERRORS, read_weights
 from steer_llama.progress import Reporter
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from."""
+
+    model_type: str = ""
+    """What transformers calls the architecture, e.g. ``llama``."""
+    revision: str = ""
+    """The hub's commit, where they come from there."""
+
+
+def origin_of(config: Any) -> Origin:
+    """What a transformers configuration says of it."""
+    model_type = getattr(config.get_text_config(), "model_type", None) or getattr(config, "model_type", None)
+    return Origin(str(model_type or ""), str(getattr(config, "_commit_hash", None) or ""))
+
+
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
     """Weights and tokenizer, ready to read and steer."""
@@ -33,6 +49,11 @@ class LanguageModel:
     fingerprint: str
     """Tells these weights and this tokenizer from others (SHA-256, hex)."""
     dtype_reason: str
+
+    @property
+    def origin(self) -> "Origin":
+        """What the configuration says of where the weights come from."""
+        return origin_of(self.hf.config)
 
     @functools.cached_property
     def blocks(self) -> nn.ModuleList:

@@ -2,16 +2,32 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from steer_llama.activations import PositionChoice, open_activations
+from steer_llama.activations import Activations, PositionChoice, measure_confounds, open_activations
 from steer_llama.config import Config, FitSettings
 from steer_llama.errors import ConfigError, FileError
+from steer_llama.files import digest_file
 from steer_llama.progress import Reporter
 from steer_llama.rundir import ACTIVATIONS, VECTOR, RunDir
 from steer_llama.stages.stage import Stage
-from steer_llama.vectors import ESTIMATORS, SteeringVector, as_columns, layer_evidence, write_vector
+from steer_llama.vectors import (
+    LINEAR,
+    LayerEvidence,
+    Matching,
+    Recipe,
+    Resampling,
+    SteeringVector,
+    as_columns,
+    layer_evidence,
+    open_vector,
+    write_vector,
+)
+
+_RESAMPLINGS = {True: 200, False: 50}
+"""By default, for an estimator that is linear in the pairs and for one that is not."""
 
 
 def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Reporter) -> SteeringVector:
@@ -19,20 +35,28 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
 
     Raises:
         FileError: the activations cannot be read, or are not finite.
-        ConfigError: they do not hold the positions that are asked for.
+        ConfigError: they do not hold the positions that are asked for, or confounds cannot be matched.
+        VectorError: a vector to be orthogonal to is not of this model.
     """
     choice = PositionChoice.parse(settings.positions)
-    estimate = ESTIMATORS[settings.estimator]
-    directions, norms, evidence = [], [], []
+    directions: list[Any] = []
+    norms: list[float] = []
+    evidence: list[LayerEvidence] = []
+    costs: list[dict[str, float]] = []
     with open_activations(activations_path, choice) as data:
+        recipe = _recipe(data, settings)
+        resampling = Resampling.draw(data.n_pairs, _count(settings), settings.seed)
         with reporter.task("fitting", len(data.layers), "layers") as advance:
             for layer in data.layers:
                 chosen_ND, rejected_ND = data.means("chosen", layer), data.means("rejected", layer)
                 if not (np.isfinite(chosen_ND).all() and np.isfinite(rejected_ND).all()):
                     raise FileError(f"{activations_path}: NaN or infinity at layer {layer}. Extract again in float32.")
+                recipe.check_fits(data.model, data.model_fingerprint, data.layers, chosen_ND.shape[1])
+                estimate = recipe.at(layer)
                 directions.append(estimate(chosen_ND, rejected_ND)[0])
                 norms.append(data.residual_norm(layer))
-                evidence.append(layer_evidence(estimate, chosen_ND, rejected_ND, settings.bootstrap, settings.seed))
+                evidence.append(layer_evidence(estimate, chosen_ND, rejected_ND, resampling))
+                costs.append(recipe.costs(layer, chosen_ND, rejected_ND, resampling))
                 advance(1)
         fallback = {"chosen": data.fallbacks("chosen"), "rejected": data.fallbacks("rejected")}
     for (arm, count), positions in zip(fallback.items(), (choice.chosen, choice.rejected), strict=True):
@@ -41,6 +65,7 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
                 f"{count} of {data.n_pairs} {arm} answers have no {positions} tokens: "
                 "all their response tokens are averaged instead"
             )
+    columns = as_columns(evidence)
     vector = SteeringVector(
         directions_LD=np.stack(directions).astype(np.float32),
         layers=data.layers,
@@ -50,20 +75,66 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
         trait=trait,
         estimator=settings.estimator,
         positions=str(choice),
+        dtype=data.dtype,
+        revision=data.revision,
+        model_type=data.model_type,
         evidence={
             "pairs": data.n_pairs,
             "layers": list(data.layers),
-            "residual_norm": [float(norm) for norm in norms],
+            "residual_norm": norms,
+            "relative_norm": [layer.norm / norm for layer, norm in zip(evidence, norms, strict=True)],
             "fallback": fallback,
             "data_fingerprint": data.fingerprint,
-            "resamplings": settings.bootstrap,
+            "resamplings": len(resampling.redrawn_RN) if resampling else 0,
+            "folds": len(resampling.folds_FN) if resampling else 0,
             "seed": settings.seed,
             "steer_llama": version("steer-llama"),
-            **as_columns(evidence),
+            **columns,
+            **_options(recipe, costs),
         },
     )
     reporter.note(f"{data.n_pairs} pairs, {settings.estimator} over {choice}: {_strongest(vector)}")
+    for note in _warnings(vector):
+        reporter.note(note)
     return vector
+
+
+def _recipe(data: Activations, settings: FitSettings) -> Recipe:
+    matching = None
+    if settings.match:
+        confounds = measure_confounds(data.averaged("chosen"), data.averaged("rejected"), settings.match)
+        matching = Matching(confounds.check())
+    names = [path.stem for path in settings.orthogonal_to]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"--orthogonal-to: two vectors are called {twice[0]!r}; rename one of the files.")
+    others = {name: open_vector(path).vector for name, path in zip(names, settings.orthogonal_to, strict=True)}
+    return Recipe(settings.estimator, matching, settings.project_out_mean, others)
+
+
+def _count(settings: FitSettings) -> int:
+    return _RESAMPLINGS[settings.estimator in LINEAR] if settings.bootstrap is None else settings.bootstrap
+
+
+def _options(recipe: Recipe, costs: list[dict[str, float]]) -> dict[str, Any]:
+    """What was done besides the estimator, and what it cost, for the record."""
+    columns = {name: [layer[name] for layer in costs] for name in costs[0]}
+    options: dict[str, Any] = {}
+    if recipe.matching is not None:
+        confounds = recipe.matching.confounds
+        differences_NK = confounds.differences_NK
+        options["confounds"] = {
+            "matched": list(confounds.names),
+            "mean_difference": differences_NK.mean(axis=0).tolist(),
+            "standardised_difference": (differences_NK.mean(axis=0) / differences_NK.std(axis=0)).tolist(),
+            "effective_pairs": recipe.matching.effective_pairs,
+            "explained": columns["explained"],
+            "cosine_with_unmatched": columns["cosine_with_unmatched"],
+        }
+    if recipe.project_out_mean or recipe.others:
+        cosine = {name: columns[f"cosine:{name}"] for name in recipe.others}
+        kept = {name: columns[name] for name in ("norm_kept", "held_out_auroc_before") if name in columns}
+        options["taken_out"] = {"shared_mean": recipe.project_out_mean, "cosine": cosine, **kept}
+    return options
 
 
 def _strongest(vector: SteeringVector) -> str:
@@ -71,6 +142,30 @@ def _strongest(vector: SteeringVector) -> str:
     relative_L = np.linalg.norm(vector.directions_LD, axis=1) / norms_L
     best = int(relative_L.argmax())
     return f"‖v‖ is {relative_L[best]:.2f} of the residual's norm at layer {vector.layers[best]}, where it is largest"
+
+
+def _warnings(vector: SteeringVector) -> list[str]:
+    """What a user should know before relying on the vector."""
+    notes = []
+    evidence = vector.evidence
+    if nulls := evidence.get("null_norm"):
+        weak = [layer for layer, norm, null in zip(vector.layers, evidence["norm"], nulls, strict=True) if norm <= null]
+        if weak:
+            notes.append(
+                f"at {len(weak)} of {len(vector.layers)} layers the direction is no longer than pairs with their arms "
+                "swapped at random would give: nothing is found there"
+            )
+    if confounds := evidence.get("confounds"):
+        names = ", ".join(confounds["matched"]) or "nothing that differs"
+        turned = min(confounds["cosine_with_unmatched"])
+        notes.append(
+            f"matched on {names}: {vector.evidence['pairs']} pairs are worth {confounds['effective_pairs']:.1f}; "
+            f"cosine with the unmatched direction at least {turned:.2f}"
+        )
+    if taken := evidence.get("taken_out"):
+        low, high = min(taken["norm_kept"]), max(taken["norm_kept"])
+        notes.append(f"taking out keeps {low:.0%} to {high:.0%} of ‖v‖, by layer")
+    return notes
 
 
 def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
@@ -83,7 +178,11 @@ def _settings(config: Config) -> object:
     if missing := {choice.chosen, choice.rejected} - {"response", *config.extract.positions}:
         named = ", ".join(sorted(missing))
         raise ConfigError(f"fit.positions {config.fit.positions!r}: extract.positions has no {named}; add it there.")
-    return {"fit": config.fit.model_dump(mode="json"), "trait": config.trait_name}
+    for path in config.fit.orthogonal_to:
+        if not path.is_file():
+            raise FileError(f"{path}: no such file (expected a vector, for fit.orthogonal_to).")
+    others = [digest_file(path) for path in config.fit.orthogonal_to]
+    return {"fit": config.fit.model_dump(mode="json"), "trait": config.trait_name, "orthogonal_to": others}
 
 
 STAGE = Stage(name="fit", reads=(ACTIVATIONS,), writes=(VECTOR,), settings=_settings, run=_run)

@@ -1,7 +1,7 @@
 """Steering vectors: what they are, how they are estimated, what speaks for them, and the files that hold them."""
 
-from steer_llama.vectors.estimators import ESTIMATORS, Estimator, mean_difference
-from steer_llama.vectors.evidence import LayerEvidence, as_columns, layer_evidence
+from steer_llama.vectors.estimators import ESTIMATORS, LINEAR, Estimator
+from steer_llama.vectors.evidence import LayerEvidence, Stability, as_columns, layer_evidence
 from steer_llama.vectors.formats import (
     FORMATS,
     Reading,
@@ -12,20 +12,30 @@ from steer_llama.vectors.formats import (
     save_vector,
     write_vector,
 )
+from steer_llama.vectors.matching import Confounds, Matching
+from steer_llama.vectors.recipe import Recipe
+from steer_llama.vectors.resampling import Resampling
+from steer_llama.vectors.separation import Separation
 from steer_llama.vectors.vector import SteeringVector
 
 __all__ = [
     "ESTIMATORS",
     "FORMATS",
+    "LINEAR",
+    "Confounds",
     "Estimator",
     "LayerEvidence",
+    "Matching",
     "Reading",
+    "Recipe",
+    "Resampling",
+    "Separation",
+    "Stability",
     "SteeringVector",
     "VectorFormat",
     "as_columns",
     "format_named",
     "layer_evidence",
-    "mean_difference",
     "open_vector",
     "read_vector",
     "save_vector",

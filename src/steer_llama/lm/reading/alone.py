@@ -22,6 +22,7 @@ class AloneReader:
         self.model = model
         self.tokenizer = model.tokenizer
         self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, model.dtype
+        self.origin = model.origin
         self.n_layers, self.width, self.context_length = model.n_layers, model.width, model.context_length
         self.about = f"{model.name} in {model.dtype} on {model.device} ({model.dtype_reason})"
         self._reason = reason

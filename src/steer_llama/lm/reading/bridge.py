@@ -38,6 +38,7 @@ class BridgeReader:
         """
         self.tokenizer = model.tokenizer
         self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, model.dtype
+        self.origin = model.origin
         self.n_layers, self.width, self.context_length = model.n_layers, model.width, model.context_length
         self.about = f"{model.name} in {model.dtype} on {model.device} through TransformerLens ({model.dtype_reason})"
         self._device, self._dtype = model.device, model.hf.dtype

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from steer_llama.lm.load import Origin
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -67,6 +69,7 @@ class Reader(Protocol):
     """What the user calls the model."""
     fingerprint: str
     """Of weights and tokenizer: the same for the same files, whichever backend reads them."""
+    origin: Origin
     dtype: str
     """Type that the residual stream is computed in, e.g. ``float32``."""
     n_layers: int

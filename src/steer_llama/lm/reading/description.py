@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from steer_llama.errors import ModelError
 from steer_llama.lm.fingerprint import fingerprint
-from steer_llama.lm.load import find_model
+from steer_llama.lm.load import Origin, find_model, origin_of
 from steer_llama.lm.weights import LOADING_ERRORS
 from steer_llama.progress import Reporter
 
@@ -23,6 +23,7 @@ class Description:
     """A folder or a hub id."""
     tokenizer: Any
     fingerprint: str
+    origin: Origin
     n_layers: int
     width: int
     context_length: int | None
@@ -52,6 +53,7 @@ def describe(where: str, reporter: Reporter) -> Description:
             path=path,
             tokenizer=tokenizer,
             fingerprint=fingerprint(path, SimpleNamespace(config=config), tokenizer),
+            origin=origin_of(config),
             n_layers=int(text.num_hidden_layers),
             width=int(text.hidden_size),
             context_length=int(context) if context else None,

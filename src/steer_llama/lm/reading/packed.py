@@ -40,6 +40,7 @@ class PackedReader:
         self._blocks = blocks or ModelCode(model)
         self.tokenizer = model.tokenizer
         self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, model.dtype
+        self.origin = model.origin
         self.n_layers, self.width, self.context_length = model.n_layers, model.width, model.context_length
         self.about = f"{model.name} in {model.dtype} on {model.device} ({model.dtype_reason}), {self._blocks.about}"
         self.token_budget = self._settled = token_budget

@@ -47,6 +47,7 @@ class Leader:
         self._reader = reader
         self.tokenizer = reader.tokenizer
         self.name, self.fingerprint, self.dtype = reader.name, reader.fingerprint, reader.dtype
+        self.origin = reader.origin
         self.n_layers, self.width, self.context_length = reader.n_layers, reader.width, reader.context_length
         self.about = f"{reader.about}, in slices over {world_size()} processes"
 

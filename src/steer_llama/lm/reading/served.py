@@ -61,7 +61,7 @@ class ServedReader:
         served = _chosen(self._exchange("GET", "/models"), settings.name, self.where)
         self._served_name = str(served["id"])
         model = _described(settings.name or str(served.get("root") or self._served_name), self.where, reporter)
-        self.tokenizer, self.fingerprint = model.tokenizer, model.fingerprint
+        self.tokenizer, self.fingerprint, self.origin = model.tokenizer, model.fingerprint, model.origin
         self.name = model.name if served.get("root") == self._served_name else self._served_name
         self.n_layers, self.width = model.n_layers, model.width
         self.dtype = ""

@@ -53,6 +53,7 @@ class VllmReader:
             raise ModelError(f"{model.name}: its config.json does not say the weights' type. Say it with --dtype.")
         self.model, self.tokenizer = model, model.tokenizer
         self.name, self.fingerprint, self.dtype = model.name, model.fingerprint, own
+        self.origin = model.origin
         self.n_layers, self.width = model.n_layers, model.width
         # vLLM wants room for the token that it would write next.
         self.context_length = None if model.context_length is None else model.context_length - 1

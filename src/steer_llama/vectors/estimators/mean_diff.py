@@ -7,7 +7,7 @@ _COLUMNS = 512
 """Columns that are in memory as float64 at once."""
 
 
-def mean_difference(
+def mean_diff(
     chosen_ND: npt.ArrayLike, rejected_ND: npt.ArrayLike, weights_RN: npt.ArrayLike | None = None
 ) -> npt.NDArray[np.float64]:
     """Mean over the pairs of (chosen − rejected), in residual units, not normalised. See `Estimator`."""
