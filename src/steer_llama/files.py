@@ -152,6 +152,8 @@ def read_json(path: Path, what: str) -> Any:
         ) from error
     except _DuplicateKeyError as error:
         raise FileError(f"{path}: the key {error.args[0]!r} stands twice in one object; keep one of them.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
+        raise FileError(f"{path}: JSON that cannot be read ({error}; expected {what}).") from error
     if half := _half_character(value):
         raise FileError(f"{path}: {half}")
     return value

@@ -97,3 +97,8 @@ def test_the_model_that_it_is_for() -> None:
     with pytest.raises(VectorError, match=r"other weights \(m\) than other.*--any-model"):
         given.check_fits("other", "abd", 10, 16)
     vector(model_fingerprint="").check_fits("any", "xyz", 10, 16)
+
+
+def test_far_layers_cost_nothing() -> None:
+    with pytest.raises(LayerError, match=f"it has 4, 7, {2**60}"):
+        vector(layers=(4, 7, 2**60)).direction_D(5)

@@ -4,6 +4,7 @@ Shapes: L layers, D width.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,6 @@ class SteeringVector:
 
 
 def _ranges(layers: tuple[int, ...]) -> str:
-    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+    if all(after == before + 1 for before, after in pairwise(layers)):
         return f"{layers[0]} to {layers[-1]}"
     return ", ".join(map(str, layers))

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from steer_llama.errors import ConfigError, FileError
-from steer_llama.vectors.formats import native
+from steer_llama.vectors.formats import native, numpy_arrays, saklas, vllm_lens
 from steer_llama.vectors.formats.base import Reading, VectorFormat
 from steer_llama.vectors.formats.native import read_vector, write_vector
 from steer_llama.vectors.vector import SteeringVector
 
-FORMATS: Mapping[str, VectorFormat] = {form.name: form for form in (native.FORMAT,)}
+FORMATS: Mapping[str, VectorFormat] = {
+    form.name: form
+    for form in (
+        native.FORMAT,
+        numpy_arrays.FORMAT,
+        saklas.FORMAT,
+        vllm_lens.FORMAT,
+    )
+}
 
 
 def open_vector(path: Path, name: str | None = None) -> Reading:
@@ -31,7 +39,10 @@ def open_vector(path: Path, name: str | None = None) -> Reading:
     for form in FORMATS.values():
         if form.recognises(path):
             return form.read(path)
-    raise FileError(f"{path}: of no format that is known. Known: {', '.join(FORMATS)}.")
+    raise FileError(
+        f"{path}: of no format that tells itself. If it is one of {', '.join(FORMATS)}, name it: "
+        f"steer-llama convert {path} vector.safetensors --from FORMAT."
+    )
 
 
 def save_vector(path: Path, vector: SteeringVector, name: str) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ LAYER_CONVENTION = "blocks.L.hook_resid_post (0-based block L, at its output)"
 _TENSORS = ("directions", "layers")
 _RESIDUAL_NORM = "residual_norm"
 _FLOATS = ("float32", "float16")
-_UNREADABLE = (SafetensorError, OSError, TypeError, ValueError, LookupError)
+UNREADABLE = (SafetensorError, OSError, TypeError, ValueError, LookupError)
+"""What the safetensors library raises over files that it cannot read."""
 
 
 def write_vector(path: Path, vector: SteeringVector) -> None:
@@ -78,13 +79,13 @@ def read_vector(path: Path) -> SteeringVector:
                 found = ", ".join(sorted(held)[:5]) or "nothing"
                 raise FileError(f"{path}: safetensors, but not a steer-llama vector (it holds {found}).")
             tensors = {name: file.get_tensor(name) for name in held & {*_TENSORS, _RESIDUAL_NORM}}
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise FileError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
     if metadata["format"] != _MARK:
         raise FileError(f"{path}: is {metadata['format']!r}; this program reads {_MARK!r}.")
     try:
         return _vector(tensors, metadata)
-    except (VectorError, LayerError, ValueError) as error:
+    except (VectorError, LayerError, ValueError, RecursionError) as error:
         raise VectorError(f"{path}: {error}") from error
 
 
@@ -127,7 +128,7 @@ def _recognises(path: Path) -> bool:
     try:
         with safe_open(path, framework="numpy") as file:
             return str((file.metadata() or {}).get("format", "")).startswith("steer-llama vector")
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
 
 
