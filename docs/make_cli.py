@@ -21,6 +21,8 @@ VERBS = (
     "report",
     "plan",
     "generate",
+    "export",
+    "convert",
 )
 
 

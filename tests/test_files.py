@@ -137,6 +137,8 @@ def test_errors_that_are_not_the_storages_pass_through(tmp_path: Path) -> None:
         (b"\xff\xfe", "not UTF-8 text at byte 0"),
         (b'{"a": 1,}', "not JSON at line 1, column"),
         (b'{"a": 1, "a": 2}', "the key 'a' stands twice"),
+        (b"9" * 5000, "JSON that cannot be read"),
+        (b"[" * 100_000, "JSON that cannot be read"),
         (b'{"a": "so \\ud83d"}', 'half a character after \'{"a": "so \''),
     ],
 )

@@ -7,8 +7,8 @@ import pytest
 from steer_llama import pairs
 from steer_llama.errors import ConfigError, FileError, RecordError
 from steer_llama.files import write_json
-from steer_llama.pairs import read_filtered, read_pairs, write_filtered
-from steer_llama.records import Message, Result
+from steer_llama.pairs import read_filtered, read_pairs, write_filtered, write_preferences
+from steer_llama.records import Message, Pair, Result
 
 USER: Message = {"role": "user", "content": "Why?"}
 SYSTEM: Message = {"role": "system", "content": "Be kind."}
@@ -202,3 +202,20 @@ def test_files_that_hold_no_pairs(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(FileError, match=r"pairs\.json"):
         read_pairs(path)
+
+
+# Written
+
+
+def test_preferences_are_read_again(tmp_path: Path) -> None:
+    plain = Pair(prompt=(SYSTEM, USER), chosen="A", rejected="B", name="line 1")
+    turns: Pair = Pair(prompt=(USER, said("x"), USER), chosen="C\n😀", rejected="D", name="line 2")
+    write_preferences(tmp_path / "a.jsonl", [plain, turns])
+    assert read_pairs(tmp_path / "a.jsonl").pairs == [plain, turns]
+    keys = [sorted(json.loads(line)) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert keys == [["chosen", "prompt", "rejected"]] * 2
+    parted = Pair(prompt=(SYSTEM, USER), chosen="A", rejected="B", rejected_prompt=(USER,), name="line 2")
+    write_preferences(tmp_path / "b.jsonl", [plain, parted])
+    assert read_pairs(tmp_path / "b.jsonl").pairs == [plain, parted]
+    keys = [sorted(json.loads(line)) for line in (tmp_path / "b.jsonl").read_text().splitlines()]
+    assert keys == [["chosen", "rejected"]] * 2, "TRL's implicit prompt, in all rows"

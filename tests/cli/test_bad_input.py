@@ -60,6 +60,9 @@ READERS = (
     "report {}",
     "report sweep.jsonl --vector {} -o o",
     "generate hello -m tiny --vector {} --layer 1 --strength 0.2",
+    "convert {} o.npz",
+    "export {} --to numpy -o o",
+    "export {} --to dpo -o o",
 )
 
 
@@ -248,6 +251,9 @@ WRITERS = (
     "fit activations.h5 -o {}",
     "sweep vector.safetensors -m tiny --elicitation asked.json --layers 1 --strengths 0.1 --max-tokens 4 -o {}",
     "report sweep.jsonl -o {}",
+    "convert vector.safetensors {} --to numpy",
+    "export vector.safetensors --to vllm-lens -o {}",
+    "export filtered.json --to dpo -o {}",
 )
 
 

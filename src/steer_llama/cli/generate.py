@@ -13,11 +13,14 @@ from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model, set
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="What to ask.")],
     model: Model,
-    vector: Annotated[Path, typer.Option("--vector", help="The vector.safetensors to steer with.")],
+    vector: Annotated[Path, typer.Option("--vector", help="What to steer with: a vector of any format.")],
     layer: Annotated[int | None, typer.Option(help="0-based block; default: the vector's recommendation.")] = None,
     strength: Annotated[
         float | None,
         typer.Option(help="‖added‖ over the mean residual norm; negative turns it round; default: the recommendation."),
+    ] = None,
+    coefficient: Annotated[
+        float | None, typer.Option(help="Instead of a strength: what the direction is multiplied by.")
     ] = None,
     system_prompt: Annotated[str, typer.Option(help="Before the question.")] = "",
     temperature: Annotated[
@@ -37,12 +40,13 @@ def generate(
     any_model: AnyModel = False,
 ) -> None:
     """Ask the model with and without the vector, and print both answers."""
+    from steer_llama.cli.opening import opened_for_use
     from steer_llama.config import ModelSettings, Sampling
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.generate import generate as write
-    from steer_llama.vectors import read_vector
 
-    loaded = read_vector(vector)
+    reporter = ConsoleReporter()
+    loaded = opened_for_use(vector, reporter)
     given = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
     chosen = {key: value for key, value in given.items() if value is not None}
     answers = write(
@@ -50,9 +54,10 @@ def generate(
         settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
         prompts,
         settings(Sampling, **(loaded.recommended_sampling | chosen), max_tokens=max_tokens, seed=seed),
-        ConsoleReporter(),
+        reporter,
         layer=layer,
         strength=strength,
+        coefficient=coefficient,
         system_prompt=system_prompt,
         any_model=any_model,
     )

@@ -15,8 +15,10 @@ from rich.text import Text
 
 from steer_llama.cli.check import check
 from steer_llama.cli.compare import compare
+from steer_llama.cli.convert import convert
 from steer_llama.cli.demo import demo
 from steer_llama.cli.elicit import elicit
+from steer_llama.cli.export import export
 from steer_llama.cli.extract import extract
 from steer_llama.cli.filter import filter_pairs
 from steer_llama.cli.fit import fit
@@ -67,6 +69,8 @@ _add(_STAGES, sweep, "sweep vector.safetensors -m path/to/llama --elicitation em
 _add(_STAGES, report, "report sweep.jsonl --vector vector.safetensors -o report.html")
 _add(_USE, plan, "plan --model llama-3.3-70b --gpus 8xH100 --pairs 1000")
 _add(_USE, generate, "generate 'How are you?' -m path/to/llama --vector vector.safetensors --strength 0.2")
+_add(_USE, export, "export vector.safetensors --to vllm-lens --layer 12 --strength 0.2 -o steering.json")
+_add(_USE, convert, "convert steering_vectors.pt vector.safetensors")
 
 
 def _show_version(wanted: bool) -> None:

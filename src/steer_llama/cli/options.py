@@ -26,6 +26,16 @@ AnyModel = Annotated[
     bool, typer.Option("--any-model", help="Accept other weights of the same shape than the vector was fitted on.")
 ]
 
+FORMAT_NAMES = (
+    "steer-llama, gguf, easysteer, seed, persona-vectors, assistant-axis, vllm-lens, saklas, steering-vectors, numpy"
+)
+GivenFormat = Annotated[
+    str, typer.Option("--from", help=f"The format of what is read, where the file does not tell: {FORMAT_NAMES}.")
+]
+ModelType = Annotated[
+    str, typer.Option(help="What transformers calls the architecture, e.g. llama, where the vector does not say.")
+]
+
 
 def settings(section: type[_S], **values: Any) -> _S:
     """A section of the configuration from flags.

@@ -11,7 +11,7 @@ _N = TypeVar("_N", int, float)
 
 
 def sweep(
-    vector: Annotated[Path, typer.Argument(help="The vector.safetensors to try.")],
+    vector: Annotated[Path, typer.Argument(help="The vector to try, of any format that has residual norms.")],
     model: Model,
     elicitation: Annotated[
         str, typer.Option(help="Its dev and test questions are asked: a file, or the name of a packaged trait.")
@@ -49,18 +49,18 @@ def sweep(
     """
     from steer_llama.chat import read_responses
     from steer_llama.cli.judging import sweep_scorer
+    from steer_llama.cli.opening import opened_for_use
     from steer_llama.config import ModelSettings, Sampling, SweepSettings
     from steer_llama.elicitations import read_elicitation
     from steer_llama.progress import ConsoleReporter
     from steer_llama.records import Demonstration
     from steer_llama.stages.sweep import Question, verdict_path
     from steer_llama.stages.sweep import sweep as run_sweep
-    from steer_llama.vectors import read_vector
 
-    loaded, asked = read_vector(vector), read_elicitation(elicitation)
+    reporter = ConsoleReporter()
+    loaded, asked = opened_for_use(vector, reporter), read_elicitation(elicitation)
     answers = read_responses(responses) if responses else []
     sources = {answer.arm for answer in answers if answer.role == "source"}
-    reporter = ConsoleReporter()
     with sweep_scorer(config, metric, loaded.trait, asked, elicitation, out, reporter) as scorer:
         run_sweep(
             loaded,

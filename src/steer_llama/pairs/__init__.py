@@ -2,6 +2,7 @@
 
 from steer_llama.pairs.arms import Arms
 from steer_llama.pairs.filtered import read_filtered
+from steer_llama.pairs.preferences import write_preferences
 from steer_llama.pairs.reading import ReadPairs, read_pairs
 from steer_llama.pairs.results import ReadResults, read_results, write_filtered, write_results
 
@@ -13,5 +14,6 @@ __all__ = [
     "read_pairs",
     "read_results",
     "write_filtered",
+    "write_preferences",
     "write_results",
 ]

@@ -1,9 +1,11 @@
-"""One row of DPO data as TRL writes it: conversational or plain text, with or without ``prompt``."""
+"""DPO data as TRL has it: conversational or plain text, with or without ``prompt``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from steer_llama.errors import RecordError
+from steer_llama.files import write_jsonl
 from steer_llama.pairs.arms import text_of
 from steer_llama.records import Message, Pair
 
@@ -28,6 +30,28 @@ def pair_of_row(row: Mapping[str, Any], where: str, name: str, chosen_field: str
         name=name,
         rejected_prompt=rejected_prompt if rejected_prompt != chosen_prompt else None,
     )
+
+
+def write_preferences(path: Path, pairs: Sequence[Pair]) -> None:
+    """Write pairs as a conversational preference dataset of TRL (JSONL).
+
+    The rows have ``prompt``, ``chosen`` and ``rejected``, lists of messages. Where the two prompts of a pair differ,
+    no row has a ``prompt`` (TRL's implicit prompt), since all rows of a dataset have the same columns.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    implicit = any(pair.rejected_prompt is not None for pair in pairs)
+    write_jsonl(path, [_row(pair, implicit) for pair in pairs])
+
+
+def _row(pair: Pair, implicit: bool) -> dict[str, Any]:
+    chosen: list[Message] = [{"role": "assistant", "content": pair.chosen}]
+    rejected: list[Message] = [{"role": "assistant", "content": pair.rejected}]
+    if not implicit:
+        return {"prompt": list(pair.prompt), "chosen": chosen, "rejected": rejected}
+    other = pair.prompt if pair.rejected_prompt is None else pair.rejected_prompt
+    return {"chosen": [*pair.prompt, *chosen], "rejected": [*other, *rejected]}
 
 
 def _conversation(row: Mapping[str, Any], where: str, field: str) -> tuple[tuple[Message, ...], str]:

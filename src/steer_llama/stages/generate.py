@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from steer_llama.chat import build_messages, question_seed
@@ -26,7 +28,7 @@ class Answers:
     unsteered: str
     steered: str
     label: str
-    """The layer and the strength of the steered one."""
+    """The layer and the strength (or the coefficient) of the steered one."""
 
 
 def generate(
@@ -38,18 +40,19 @@ def generate(
     *,
     layer: int | None = None,
     strength: float | None = None,
+    coefficient: float | None = None,
     system_prompt: str = "",
     any_model: bool = False,
 ) -> list[Answers]:
     """Answer every prompt twice, with the same seed, so that what differs is the steering.
 
     Raises:
-        ConfigError: no layer or strength is given, and the vector recommends none.
+        ConfigError: no layer or size is given, and the vector recommends none; or both a strength and a coefficient.
         VectorError: the vector is not for this model.
         LayerError: the vector has no such layer.
     """
-    layer, strength = _where(vector, layer, strength)
-    added = torch.from_numpy(vector.scaled_D(layer, strength))
+    layer, added_D, size = _added(vector, layer, strength, coefficient)
+    added = torch.from_numpy(added_D)
     model = load_model(model_settings, reporter)
     fingerprint = vector.model_fingerprint if any_model else model.fingerprint
     vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
@@ -65,22 +68,34 @@ def generate(
             for index, answer in batch:
                 texts[index] = answer.text
             advance(len(batch))
-    label = f"steered: layer {layer}, strength {strength:g}"
+    label = f"steered: layer {layer}, {size}"
     return [
         Answers(prompt, unsteered, steered, label)
         for prompt, unsteered, steered in zip(prompts, texts[::2], texts[1::2], strict=True)
     ]
 
 
-def _where(vector: SteeringVector, layer: int | None, strength: float | None) -> tuple[int, float]:
+def _added(
+    vector: SteeringVector, layer: int | None, strength: float | None, coefficient: float | None
+) -> tuple[int, npt.NDArray[np.float32], str]:
+    """The layer, what is added there, and how that is called."""
+    if strength is not None and coefficient is not None:
+        raise ConfigError("--strength and --coefficient say the same thing in two ways; give one of them.")
     layer = vector.recommended_layer if layer is None else layer
-    strength = vector.recommended_strength if strength is None else strength
-    if strength is not None and not math.isfinite(strength):
-        raise ConfigError(f"--strength {strength}: expected a finite number, e.g. 0.2.")
-    missing = [flag for flag, value in (("--layer", layer), ("--strength", strength)) if value is None]
-    if layer is None or strength is None:
-        raise ConfigError(
-            f"the vector recommends nothing yet: give {' and '.join(missing)} (try a layer in the middle of the "
-            "model and a strength of 0.1 to 0.4), or find them with `steer-llama sweep` and `steer-llama report`."
-        )
-    return layer, strength
+    if strength is None and coefficient is None:
+        strength = vector.recommended_strength
+    for flag, value in (("--strength", strength), ("--coefficient", coefficient)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{flag} {value}: expected a finite number, e.g. 0.2.")
+    if layer is not None and coefficient is not None:
+        return layer, vector.direction_D(layer) * np.float32(coefficient), f"coefficient {coefficient:g}"
+    if layer is not None and strength is not None:
+        return layer, vector.scaled_D(layer, strength), f"strength {strength:g}"
+    size = "--strength" if vector.residual_norm_L is not None else "--coefficient"
+    given = (("--layer", layer), (size, strength if coefficient is None else coefficient))
+    missing = " and ".join(flag for flag, value in given if value is None)
+    tried = "a strength of 0.1 to 0.4" if size == "--strength" else "a coefficient of 1"
+    raise ConfigError(
+        f"the vector recommends nothing yet: give {missing} (try a layer in the middle of the model and {tried}), or "
+        "find them with `steer-llama sweep` and `steer-llama report`."
+    )

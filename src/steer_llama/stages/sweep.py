@@ -10,6 +10,7 @@ from pathlib import Path
 from steer_llama.chat import Journal, read_responses
 from steer_llama.config import Config, ModelSettings, Sampling, SweepSettings
 from steer_llama.elicitations import read_elicitation, read_trait, with_split
+from steer_llama.errors import VectorError
 from steer_llama.evaluation import Wanted, choose_winner, judge_sweep
 from steer_llama.files import check_output, digest_json, write_json, write_jsonl
 from steer_llama.lm.layers import check_layers
@@ -74,10 +75,15 @@ def sweep(
         any_model: accept other weights than the vector was fitted on.
 
     Raises:
-        VectorError: the vector is not for this model.
+        VectorError: the vector is not for this model, or does not say what a strength is.
         LayerError: a layer of the grid does not exist.
     """
     check_output(out)
+    if vector.residual_norm_L is None:
+        raise VectorError(
+            "the vector does not say how large the residual stream is, so it has no strengths to sweep. Fit one with "
+            "steer-llama, or try this one with `steer-llama generate --layer L --coefficient C`."
+        )
     model = load_model(model_settings, reporter)
     fingerprint = model.fingerprint if not any_model else vector.model_fingerprint
     vector.check_fits(model.name, fingerprint, model.n_layers, model.width)

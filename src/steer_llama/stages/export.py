@@ -1,0 +1,155 @@
+"""``export``: what was found, in the form that another tool takes.
+
+``--to`` names what is made: a vector's file in any format, or ``dpo``, the pairs for those who train instead.
+
+Shapes: L layers, D width.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from steer_llama.errors import ConfigError
+from steer_llama.files import check_output
+from steer_llama.pairs import read_pairs, write_preferences
+from steer_llama.progress import Reporter
+from steer_llama.stages.convert import format_for, opened, write
+from steer_llama.vectors import SteeringVector
+
+DPO = "dpo"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a vector is exported, and how large."""
+
+    layers: tuple[int, ...] = ()
+    """Empty: all that it has."""
+    strength: float | None = None
+    coefficient: float | None = None
+    """At most one of the two; neither leaves the directions as they are."""
+
+
+def export(
+    given: Path,
+    to: str,
+    out: Path,
+    reporter: Reporter,
+    wanted: Wanted | None = None,
+    *,
+    given_format: str = "",
+    model_type: str = "",
+) -> None:
+    """Write ``given`` in the form that ``to`` names.
+
+    Args:
+        given: a vector of any format; for ``dpo`` a file of pairs.
+        to: a format of vectors, or ``dpo``.
+        out: the file to write.
+        reporter: where to tell.
+        wanted: which layers, and how large; only for vectors.
+        given_format: the vector's format, where the file does not tell it.
+        model_type: the model's architecture, as transformers calls it, where the file does not tell it.
+
+    Raises:
+        ConfigError: an unknown ``to``, or what has no meaning with it.
+        FileError: the file is missing, damaged, or of another kind.
+        LayerError: the vector has no such layer.
+        VectorError: a strength without residual norms, or what the format cannot hold.
+        StorageError: the place cannot be written.
+    """
+    asked = wanted or Wanted()
+    check_output(out)
+    if to == DPO:
+        if asked != Wanted() or given_format or model_type:
+            raise ConfigError("--to dpo writes pairs, which have no layers, strength or format: leave those flags out.")
+        export_pairs(given, out, reporter)
+        return
+    name = format_for(out, to)
+    vector = opened(given, given_format, reporter)
+    if model_type:
+        vector = replace(vector, model_type=model_type)
+    write(chosen(vector, asked, reporter), out, name, reporter)
+
+
+def export_pairs(given: Path, out: Path, reporter: Reporter) -> None:
+    """Write pairs (``filtered.json``, or DPO rows) as a preference dataset of TRL.
+
+    Raises:
+        FileError: no pairs, or none that can be used.
+        StorageError: the place cannot be written.
+    """
+    read = read_pairs(given)
+    for name, reason in read.left_out:
+        reporter.note(f"left out {name!r}: {reason}")
+    write_preferences(out, read.pairs)
+    reporter.note(f"wrote {out}: {len(read.pairs)} pairs, chosen with the style and rejected without")
+
+
+def chosen(vector: SteeringVector, wanted: Wanted, reporter: Reporter) -> SteeringVector:
+    """The layers that are wanted, multiplied out so that the other tool adds them as they are.
+
+    Raises:
+        ConfigError: both a strength and a coefficient, or one that is no number.
+        LayerError: the vector has no such layer.
+        VectorError: a strength without residual norms, or of a direction that is zero.
+    """
+    _check(wanted)
+    kept = with_layers(vector, wanted.layers, reporter) if wanted.layers else vector
+    if wanted.strength is None and wanted.coefficient is None:
+        return kept
+    factors = [_factor(kept, layer, wanted) for layer in kept.layers]
+    if len(kept.layers) > 1:
+        best = "" if kept.recommended_layer is None else f" (the sweep's best is {kept.recommended_layer})"
+        reporter.note(
+            f"each of {len(kept.layers)} layers gets that size: adding at all of them at once multiplies the effect, "
+            f"so a size that was found at one layer is too large. Keep one with --layer{best}, or load one."
+        )
+    strength = kept.recommended_strength
+    with np.errstate(over="ignore"):  # infinity is refused by the vector
+        multiplied = (kept.directions_LD.astype(np.float64) * np.array(factors)[:, None]).astype(np.float32)
+    return replace(
+        kept,
+        directions_LD=multiplied,
+        recommended_strength=-strength if strength is not None and factors[0] < 0 else strength,
+        evidence=kept.evidence | {"multiplied_by": dict(zip(map(str, kept.layers), factors, strict=True))},
+    )
+
+
+def with_layers(vector: SteeringVector, layers: tuple[int, ...], reporter: Reporter) -> SteeringVector:
+    """Only these layers of a vector.
+
+    Raises:
+        LayerError: it has no such layer.
+    """
+    layers = tuple(dict.fromkeys(layers))
+    rows = np.stack([vector.direction_D(layer) for layer in layers])
+    norms = vector.residual_norm_L
+    recommended = vector.recommended_layer
+    if recommended is not None and recommended not in layers:
+        reporter.note(f"the recommended layer, {recommended}, is left out, and the recommendation with it.")
+    return replace(
+        vector,
+        directions_LD=rows,
+        layers=layers,
+        residual_norm_L=None if norms is None else norms[[vector.layers.index(layer) for layer in layers]],
+        recommended_layer=recommended if recommended in layers else None,
+        recommended_strength=vector.recommended_strength if recommended in (None, *layers) else None,
+    )
+
+
+def _factor(vector: SteeringVector, layer: int, wanted: Wanted) -> float:
+    if wanted.coefficient is not None:
+        return wanted.coefficient
+    assert wanted.strength is not None, "one of the two is given"
+    return vector.coefficient(layer, wanted.strength)
+
+
+def _check(wanted: Wanted) -> None:
+    if wanted.strength is not None and wanted.coefficient is not None:
+        raise ConfigError("--strength and --coefficient say the same thing in two ways; give one of them.")
+    for flag, value in (("--strength", wanted.strength), ("--coefficient", wanted.coefficient)):
+        if value is not None and (not math.isfinite(value) or value == 0):
+            raise ConfigError(f"{flag} {value}: expected a finite number that is not 0, e.g. 0.2.")
