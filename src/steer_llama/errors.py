@@ -9,7 +9,8 @@
     └── InputError                  what was given cannot be used                      exit 2
         ├── ConfigError             the YAML or a flag
         ├── FileError               missing, empty, or not the format that was expected
-        │   └── RecordError         one record of a file, named
+        │   ├── RecordError         one record of a file, named
+        │   └── AmbiguousFormatError  a file that could be of several formats
         ├── ConflictError           two inputs that contradict each other
         ├── ModelError              weights, tokenizer or chat template
         │   ├── ContextLengthError  a text longer than the model's context
@@ -19,6 +20,8 @@
 
 An error's text says what was found, what was expected, and what to do.
 """
+
+from collections.abc import Mapping
 
 
 class SteerLlamaError(Exception):
@@ -55,6 +58,21 @@ class FileError(InputError):
 
 class RecordError(FileError):
     """One record of a file is wrong; the text names the record and the key."""
+
+
+class AmbiguousFormatError(FileError):
+    """A file does not tell which of several formats it has."""
+
+    def __init__(self, file: str, readings: Mapping[str, str]) -> None:
+        """Say what the file would be in each format.
+
+        Args:
+            file: its path.
+            readings: the formats' names, and what the file would be in each.
+        """
+        self.candidates = tuple(readings)
+        told = "; ".join(f"{name}: {reading}" for name, reading in readings.items())
+        super().__init__(f"{file}: could be of {len(readings)} formats and does not tell which. Name it. {told}.")
 
 
 class ConflictError(InputError):

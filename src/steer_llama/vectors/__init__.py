@@ -7,9 +7,11 @@ from steer_llama.vectors.formats import (
     Reading,
     VectorFormat,
     format_named,
+    from_steering_vectors,
     open_vector,
     read_vector,
     save_vector,
+    to_steering_vectors,
     write_vector,
 )
 from steer_llama.vectors.matching import Confounds, Matching
@@ -35,9 +37,11 @@ __all__ = [
     "VectorFormat",
     "as_columns",
     "format_named",
+    "from_steering_vectors",
     "layer_evidence",
     "open_vector",
     "read_vector",
     "save_vector",
+    "to_steering_vectors",
     "write_vector",
 ]

@@ -3,18 +3,32 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from steer_llama.errors import ConfigError, FileError
-from steer_llama.vectors.formats import native, numpy_arrays, saklas, vllm_lens
+from steer_llama.errors import AmbiguousFormatError, ConfigError, FileError
+from steer_llama.vectors.formats import (
+    assistant_axis,
+    native,
+    numpy_arrays,
+    persona_vectors,
+    saklas,
+    seed,
+    steering_vectors,
+    vllm_lens,
+)
 from steer_llama.vectors.formats.base import Reading, VectorFormat
 from steer_llama.vectors.formats.native import read_vector, write_vector
+from steer_llama.vectors.formats.steering_vectors import from_steering_vectors, to_steering_vectors
 from steer_llama.vectors.vector import SteeringVector
 
 FORMATS: Mapping[str, VectorFormat] = {
     form.name: form
     for form in (
+        assistant_axis.FORMAT,
         native.FORMAT,
         numpy_arrays.FORMAT,
+        persona_vectors.FORMAT,
         saklas.FORMAT,
+        seed.FORMAT,
+        steering_vectors.FORMAT,
         vllm_lens.FORMAT,
     )
 }
@@ -28,7 +42,8 @@ def open_vector(path: Path, name: str | None = None) -> Reading:
         name: its format, where the file itself does not tell it.
 
     Raises:
-        FileError: missing, damaged, or of no format that we know, or of one that it does not tell.
+        FileError: missing, damaged, or of no format that we know.
+        AmbiguousFormatError: it could be of several formats, and does not tell which.
         ConfigError: there is no format of that name.
         VectorError: its content is no vector.
     """
@@ -39,6 +54,9 @@ def open_vector(path: Path, name: str | None = None) -> Reading:
     for form in FORMATS.values():
         if form.recognises(path):
             return form.read(path)
+    readings = {form.name: told for form in FORMATS.values() if (told := form.may_be(path)) is not None}
+    if readings:
+        raise AmbiguousFormatError(str(path), readings)
     raise FileError(
         f"{path}: of no format that tells itself. If it is one of {', '.join(FORMATS)}, name it: "
         f"steer-llama convert {path} vector.safetensors --from FORMAT."
@@ -72,8 +90,10 @@ __all__ = [
     "Reading",
     "VectorFormat",
     "format_named",
+    "from_steering_vectors",
     "open_vector",
     "read_vector",
     "save_vector",
+    "to_steering_vectors",
     "write_vector",
 ]

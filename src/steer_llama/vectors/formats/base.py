@@ -40,3 +40,6 @@ class VectorFormat:
     write: Callable[[Path, SteeringVector], tuple[str, ...]]
     """Writes a file whole or not at all, and says what the format could not hold: a sentence each. Raises
     `VectorError` where nothing would be left, and `StorageError`."""
+    may_be: Callable[[Path], str | None] = lambda _: None
+    """What a file would be in this format, in words, where its content cannot settle it; ``None`` where it is none.
+    Asked only where no format recognises the file. Raises `FileError` over a file of its kind that no format reads."""
