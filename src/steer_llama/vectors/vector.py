@@ -4,13 +4,15 @@ Shapes: L layers, D width.
 """
 
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from steer_llama.errors import LayerError, VectorError
+from steer_llama.vectors import algebra, selection
+from steer_llama.vectors.layer_ranges import layer_ranges
+from steer_llama.vectors.origin import Origin
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,6 +43,11 @@ class SteeringVector:
     recommended_strength: float | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
     """Plain JSON values: see docs/formats.md."""
+    origin: Origin | None = field(default=None, repr=False)
+    """What it was combined from. Not kept in files: what they keep is in the evidence, under ``combination``."""
+
+    __array_ufunc__: ClassVar[None] = None  # so that numpy leaves `np.float32(2) * vector` to us
+    __iter__: ClassVar[None] = None  # `vector[12]` is a layer, which Python would otherwise take for a sequence
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a vector.
@@ -150,11 +157,31 @@ class SteeringVector:
 
     def _index(self, layer: int) -> int:
         if layer not in self.layers:
-            raise LayerError(f"the vector has no layer {layer}; it has {_ranges(self.layers)}.")
+            raise LayerError(f"the vector has no layer {layer}; it has {layer_ranges(self.layers)}.")
         return self.layers.index(layer)
 
+    def __add__(self, other: "SteeringVector") -> "SteeringVector":
+        """See `algebra.add`."""
+        return algebra.add(self, other) if isinstance(other, SteeringVector) else NotImplemented
 
-def _ranges(layers: tuple[int, ...]) -> str:
-    if all(after == before + 1 for before, after in pairwise(layers)):
-        return f"{layers[0]} to {layers[-1]}"
-    return ", ".join(map(str, layers))
+    def __sub__(self, other: "SteeringVector") -> "SteeringVector":
+        """See `algebra.subtract`."""
+        return algebra.subtract(self, other) if isinstance(other, SteeringVector) else NotImplemented
+
+    def __mul__(self, factor: float) -> "SteeringVector":
+        """See `algebra.scale`."""
+        return algebra.scale(self, factor) if algebra.is_number(factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> "SteeringVector":
+        """See `algebra.divide`."""
+        return algebra.divide(self, divisor) if algebra.is_number(divisor) else NotImplemented
+
+    def __neg__(self) -> "SteeringVector":
+        """See `algebra.negate`."""
+        return algebra.negate(self)
+
+    def __getitem__(self, layers: int | slice) -> "SteeringVector":
+        """One layer, or those from the slice's begin up to its end: numbers of layers, not of rows."""
+        return selection.at_layers(self, layers)
