@@ -20,6 +20,8 @@ VERBS = (
     "sweep",
     "report",
     "plan",
+    "inspect",
+    "combine",
     "generate",
     "export",
     "convert",

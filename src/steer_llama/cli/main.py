@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from steer_llama.cli.check import check
+from steer_llama.cli.combine import combine
 from steer_llama.cli.compare import compare
 from steer_llama.cli.convert import convert
 from steer_llama.cli.demo import demo
@@ -23,6 +24,7 @@ from steer_llama.cli.extract import extract
 from steer_llama.cli.filter import filter_pairs
 from steer_llama.cli.fit import fit
 from steer_llama.cli.generate import generate
+from steer_llama.cli.inspect import inspect
 from steer_llama.cli.judge import judge
 from steer_llama.cli.merge import merge
 from steer_llama.cli.plan import plan
@@ -68,6 +70,12 @@ _add(_STAGES, fit, "fit activations.h5 --positions emoji --trait emoji -o vector
 _add(_STAGES, sweep, "sweep vector.safetensors -m path/to/llama --elicitation emoji -o sweep.jsonl")
 _add(_STAGES, report, "report sweep.jsonl --vector vector.safetensors -o report.html")
 _add(_USE, plan, "plan --model llama-3.3-70b --gpus 8xH100 --pairs 1000")
+_add(_USE, inspect, "inspect vector.safetensors --png vector.png")
+_add(
+    _USE,
+    combine,
+    "combine 'emoji + 0.5*playful' --vector emoji=a.safetensors --vector playful=b.gguf -o mix.safetensors",
+)
 _add(_USE, generate, "generate 'How are you?' -m path/to/llama --vector vector.safetensors --strength 0.2")
 _add(_USE, export, "export vector.safetensors --to vllm-lens --layer 12 --strength 0.2 -o steering.json")
 _add(_USE, convert, "convert steering_vectors.pt vector.safetensors")
