@@ -6,6 +6,8 @@ from pathlib import Path
 from steer_llama.errors import AmbiguousFormatError, ConfigError, FileError
 from steer_llama.vectors.formats import (
     assistant_axis,
+    easysteer,
+    gguf,
     native,
     numpy_arrays,
     persona_vectors,
@@ -23,6 +25,8 @@ FORMATS: Mapping[str, VectorFormat] = {
     form.name: form
     for form in (
         assistant_axis.FORMAT,
+        easysteer.FORMAT,
+        gguf.FORMAT,
         native.FORMAT,
         numpy_arrays.FORMAT,
         persona_vectors.FORMAT,
