@@ -1,18 +1,14 @@
 """The real repeng 0.4 imports our file, and we read what it exports: the same layers, bit for bit."""
 
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
-from steer_llama.lm.embedded import cache_folder
 from steer_llama.vectors import open_vector, save_vector
+from tests.packages import with_package
 from tests.vectors.formats.test_gguf import FULL
 from tests.vectors.test_vector import vector
 
@@ -41,30 +37,12 @@ ControlVector("mistral", rows).export_gguf("theirs.gguf")
 
 
 @pytest.fixture(scope="module")
-def packages() -> Path:
-    """A folder with repeng alone, laid over our environment; the benchmarks' peers share it."""
-    folder = cache_folder() / "benchmarks" / REPENG.replace("==", "-")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not folder.exists():
-            uv = shutil.which("uv")
-            assert uv is not None
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".installing-") as scratch:
-                target = Path(scratch) / "packages"
-                install = [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable]
-                subprocess.run([*install, "--target", str(target), REPENG], check=True)
-                target.rename(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where repeng has imported ``ours.gguf`` and exported ``theirs.gguf`` and ``tripled.gguf``."""
     folder = tmp_path_factory.mktemp("repeng")
     assert save_vector(folder / "ours.gguf", vector(**FULL), "gguf") == ()
-    environment = {**os.environ, "PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM.format(folder=str(folder))]
-    ran = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, env=with_package(REPENG))
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert "Warning" not in ran.stderr
     return folder

@@ -1,7 +1,5 @@
 import hashlib
-import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from steer_llama.errors import ConfigError, FileError, InputError, StorageError, VectorError
 from steer_llama.vectors import open_vector, save_vector
+from tests.packages import with_package
 from tests.vectors.test_vector import vector
 
 ROWS = {"layer_12": np.arange(4, dtype=np.float32), "layer_3": np.ones(4, np.float32)}
@@ -116,16 +115,7 @@ def test_nobodys_file_is_overwritten(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def saklas() -> dict[str, str]:
     """The environment variables of a Python that has saklas, in a folder that is laid over our environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[3] / "benchmarks"))
-        peers = importlib.import_module("peers")
-        environments = importlib.import_module("peers.environments")
-    peer = peers.Peer("saklas", "saklas 5.3", "none", "peer", packages=("saklas==5.3.0",))
-    try:
-        folder = environments.overlay(peer)
-    except environments.CannotInstallError as error:
-        pytest.fail(f"saklas cannot be installed: {error}", pytrace=False)
-    return {**os.environ, "PYTHONPATH": str(folder)}
+    return with_package("saklas==5.3.0")
 
 
 LOADING = """

@@ -22,8 +22,8 @@ from steer_llama.vectors import (
     save_vector,
     to_steering_vectors,
 )
+from tests.packages import imported, overlay
 from tests.vectors.formats.layers import IDS_BT, by_layer, complete, hidden_states_ND, hooked_LD, partial
-from tests.vectors.formats.packages import imported, overlay
 from tests.vectors.formats.torch_zip import global_, number, program, tensor, text, torch_zip
 from tests.vectors.test_vector import vector
 

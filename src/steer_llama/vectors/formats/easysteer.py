@@ -28,7 +28,7 @@ _PREFIX = "controlvector."
 _METHOD = f"{_PREFIX}method"
 _NATIVE = f"{_PREFIX}easysteer"
 _RESIDUAL_STREAM = "hidden_states"
-_METHODS = {"mean_difference": "diffmean"}
+_METHODS = {"mean_diff": "diffmean"}
 """Our estimators that EasySteer has too, in its words."""
 
 

@@ -1,6 +1,7 @@
 """Other people's packages, laid over our environment without their dependencies, so that all share one torch."""
 
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def _install(requirement: str, folder: Path) -> None:
         if done.returncode != 0:
             pytest.skip(f"{requirement} cannot be had: {' '.join(done.stderr.split())[-300:]}")
         target.rename(folder)
+
+
+def with_package(requirement: str) -> dict[str, str]:
+    """The environment variables of a Python that has the package in front of ours."""
+    return {**os.environ, "PYTHONPATH": str(overlay(requirement)), "OMP_NUM_THREADS": "1"}
 
 
 @contextmanager
