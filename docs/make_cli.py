@@ -25,6 +25,8 @@ VERBS = (
     "generate",
     "export",
     "convert",
+    "push",
+    "pull",
 )
 
 

@@ -28,6 +28,8 @@ from steer_llama.cli.inspect import inspect
 from steer_llama.cli.judge import judge
 from steer_llama.cli.merge import merge
 from steer_llama.cli.plan import plan
+from steer_llama.cli.pull import pull
+from steer_llama.cli.push import push
 from steer_llama.cli.report import report
 from steer_llama.cli.respond import respond
 from steer_llama.cli.run import run
@@ -79,6 +81,8 @@ _add(
 _add(_USE, generate, "generate 'How are you?' -m path/to/llama --vector vector.safetensors --strength 0.2")
 _add(_USE, export, "export vector.safetensors --to vllm-lens --layer 12 --strength 0.2 -o steering.json")
 _add(_USE, convert, "convert steering_vectors.pt vector.safetensors")
+_add(_USE, push, "push vector.safetensors ada/emoji-vector --private")
+_add(_USE, pull, "pull ada/emoji-vector -o emoji.safetensors")
 
 
 def _show_version(wanted: bool) -> None:

@@ -42,6 +42,11 @@ class Place:
         """Whether the model has the biases already."""
         return self.config is None
 
+    @property
+    def rewritten(self) -> bool:
+        """Whether the model becomes one of another architecture."""
+        return bool(self.notes)
+
 
 _GATED = ("mlp.gate_proj", "mlp.up_proj")
 # One setting, `mlp_bias`, gives every linear layer of the MLP a bias.

@@ -40,6 +40,8 @@ class Baking:
     """‖what is added − what was asked for‖ / ‖what was asked for‖, per layer: the biases' type has few digits."""
     notes: tuple[str, ...]
     """What the user should know: a sentence each."""
+    width: int
+    """Of the residual stream."""
 
 
 def plan_baking(folder: Path, added_by_layer: Mapping[int, npt.ArrayLike], where: str | None = None) -> Baking:
@@ -62,13 +64,15 @@ def plan_baking(folder: Path, added_by_layer: Mapping[int, npt.ArrayLike], where
         raise VectorError("no layer is given, so there is nothing to bake.")
     check_layers(sorted(added_by_layer), place.n_layers, where)
     prefix = _prefix(source, place)
+    width = 0
     patched: dict[str, Tensor] = {}
     added: dict[str, Tensor] = {} if place.exists else _zeros(source, place, prefix)
     rounding: dict[int, float] = {}
     for layer, vector in sorted(added_by_layer.items()):
         name = f"{prefix}.{layer}.{place.module}.bias"
         before_D = source.read(name) if place.exists else added[name]
-        vector_D = _checked(vector, layer, len(before_D), where)
+        width = len(before_D)
+        vector_D = _checked(vector, layer, width, where)
         after_D = (before_D.double() + vector_D / place.multiplier).to(before_D.dtype)
         if not bool(torch.isfinite(after_D).all()):
             raise ModelError(
@@ -88,7 +92,7 @@ def plan_baking(folder: Path, added_by_layer: Mapping[int, npt.ArrayLike], where
     if source.left_out:
         named = ", ".join(source.left_out[:5]) + (" …" if len(source.left_out) > 5 else "")
         notes.append(f"not copied, because they would not be steered: {named}")
-    return Baking(source, place, place.config or source.config, patched, added, dtype, rounding, tuple(notes))
+    return Baking(source, place, place.config or source.config, patched, added, dtype, rounding, tuple(notes), width)
 
 
 def _checked(vector: npt.ArrayLike, layer: int, width: int, where: str) -> Tensor:
