@@ -1,6 +1,7 @@
 """``export``: what was found, in the form that another tool takes.
 
-``--to`` names what is made: a vector's file in any format, or ``dpo``, the pairs for those who train instead.
+``--to`` names what is made: a vector's file in any format, ``checkpoint``, the model with the vector baked in, or
+``dpo``, the pairs for those who train instead.
 
 Shapes: L layers, D width.
 """
@@ -11,14 +12,28 @@ from pathlib import Path
 
 import numpy as np
 
+from steer_llama.config import ModelSettings
 from steer_llama.errors import ConfigError
 from steer_llama.files import check_output
 from steer_llama.pairs import read_pairs, write_preferences
 from steer_llama.progress import Reporter
+from steer_llama.stages.bake import bake
 from steer_llama.stages.convert import format_for, opened, write
 from steer_llama.vectors import SteeringVector
 
 DPO = "dpo"
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model that a vector is baked into."""
+
+    model: ModelSettings
+    any_model: bool = False
+    """Accept other weights of the same shape than the vector was fitted on."""
+    verify: bool = True
+    """Compare the baked model's logits with a hook's."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +56,48 @@ def export(
     *,
     given_format: str = "",
     model_type: str = "",
+    target: Target | None = None,
 ) -> None:
     """Write ``given`` in the form that ``to`` names.
 
     Args:
         given: a vector of any format; for ``dpo`` a file of pairs.
-        to: a format of vectors, or ``dpo``.
-        out: the file to write.
+        to: a format of vectors, ``checkpoint`` or ``dpo``.
+        out: the file to write; for ``checkpoint`` a folder.
         reporter: where to tell.
         wanted: which layers, and how large; only for vectors.
         given_format: the vector's format, where the file does not tell it.
         model_type: the model's architecture, as transformers calls it, where the file does not tell it.
+        target: for ``checkpoint``, the model.
 
     Raises:
         ConfigError: an unknown ``to``, or what has no meaning with it.
+        ModelError: the model cannot be baked.
         FileError: the file is missing, damaged, or of another kind.
         LayerError: the vector has no such layer.
         VectorError: a strength without residual norms, or what the format cannot hold.
         StorageError: the place cannot be written.
     """
     asked = wanted or Wanted()
+    if (to == CHECKPOINT) != (target is not None):
+        raise ConfigError(
+            "--to checkpoint needs --model, the model that the vector is baked into."
+            if target is None
+            else f"--to {to} writes no model: leave --model out."
+        )
+    if target is not None:
+        bake(
+            opened(given, given_format, reporter),
+            target.model,
+            out,
+            reporter,
+            layers=asked.layers,
+            strength=asked.strength,
+            coefficient=asked.coefficient,
+            any_model=target.any_model,
+            verify=target.verify,
+        )
+        return
     check_output(out)
     if to == DPO:
         if asked != Wanted() or given_format or model_type:
