@@ -1,7 +1,7 @@
 """``steer-llama inspect``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -9,18 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from steer_llama.cli.facts import FINGERPRINT, facts_in_words
 from steer_llama.cli.layer_table import show_layers
 from steer_llama.cli.untrusted import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from steer_llama.stages.inspect import Cosines, Inspected
-
-_FINGERPRINT = 12
-"""Characters of a fingerprint that are shown."""
-_FIRST = ("pairs", "data_fingerprint", "combination", "verdict")
-"""Evidence that is shown before the rest."""
 
 
 def inspect(
@@ -84,7 +78,7 @@ def _show(console: Console, one: "Inspected", every_layer: bool) -> None:
         table.add_row(title, plain(value))
     for note in one.notes:
         table.add_row("note", plain(note, 600), style="yellow")
-    for title, value in _facts(one.facts):
+    for title, value in facts_in_words(one.facts):
         table.add_row(plain(title, 40), plain(value))
     console.print(table)
     show_layers(console, one, every_layer)
@@ -103,7 +97,7 @@ def _head(one: "Inspected") -> list[tuple[str, str]]:
         ("format", f"{one.form.name}: {one.form.title}"),
         ("its layers", one.form.layer_convention),
         ("model", vector.model or vector.model_type or "not known"),
-        ("fingerprint", vector.model_fingerprint[:_FINGERPRINT] or "not known"),
+        ("fingerprint", vector.model_fingerprint[:FINGERPRINT] or "not known"),
         ("dtype", vector.dtype),
         ("trait", vector.trait or "not known"),
         ("estimator", vector.estimator or "not known"),
@@ -114,44 +108,6 @@ def _head(one: "Inspected") -> list[tuple[str, str]]:
     if vector.residual_norm_L is None:
         found.append(("residual", "its norm is not known, so that a strength has no meaning: give coefficients"))
     return [(title, value) for title, value in found if value]
-
-
-def _facts(facts: "Mapping[str, Any]") -> list[tuple[str, str]]:
-    """What is known besides the columns: a title and a line each."""
-    import json
-
-    found: list[tuple[str, str]] = []
-    first = [key for key in _FIRST if key in facts]
-    for key in [*first, *(key for key in facts if key not in first)]:
-        match key, facts[key]:
-            case "combination", {"expression": str(expression), "parents": dict(parents), **rest}:
-                found.append(("made of", expression))
-                found.extend((f"  {name}", _parent(name, fact, rest.get("kept"))) for name, fact in parents.items())
-                notes = rest.get("notes")
-                found.extend(("assumed", str(note)) for note in (notes if isinstance(notes, list) else ()))
-            case "verdict", {"decision": decision, "sentence": sentence}:
-                found.append(("verdict", f"{decision}: {sentence}"))
-            case "data_fingerprint", str(digest):
-                found.append(("data", digest[:_FINGERPRINT]))
-            case "steer_llama", str(version):
-                found.append(("written by", f"steer-llama {version}"))
-            case _, value:
-                shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                found.append((key.replace("_", " "), shown))
-    return found
-
-
-def _parent(name: str, fact: Any, kept: Any) -> str:
-    if not isinstance(fact, dict):
-        return str(fact)
-    told = [str(fact[key]) for key in ("trait", "estimator", "positions") if fact.get(key)]
-    if fact.get("pairs"):
-        told.append(f"{fact['pairs']} pairs")
-    shares = kept.get(name) if isinstance(kept, dict) else None
-    numbers = [share for share in shares if isinstance(share, float)] if isinstance(shares, list) else []
-    if numbers:
-        told.append(f"kept {min(numbers):.2f} to {max(numbers):.2f} of it")
-    return ", ".join(told)
 
 
 def _show_cosines(console: Console, between: "Cosines", inspected: "list[Inspected]") -> None:

@@ -13,13 +13,15 @@ _MOST_ROWS = 40
 _KNOWN = {
     "norm": "‖v‖",
     "residual_norm": "mean norm of the residual stream there",
+    "relative_norm": "‖v‖ over that",
     "bootstrap_cosine": "cosine with the vectors of resampled pairs",
     "bootstrap_norm": "‖v‖ of resampled pairs",
     "split_half_cosine": "cosine between the vectors of two random halves of the pairs",
     "null_norm": "‖v‖ that pairs without a difference would give (95% quantile)",
-    "opposed_share": "share of pairs whose own difference points the other way",
-    "auroc": "AUROC on held-out pairs (0.5 is chance)",
-    "cohens_d": "Cohen's d on held-out pairs",
+    "null_p": "share of those that are as long (a permutation test's p)",
+    "held_out_auroc": "AUROC on held-out pairs (0.5 is chance)",
+    "held_out_cohens_d": "Cohen's d on held-out pairs",
+    "opposed_share": "share of held-out pairs whose difference points the other way",
 }
 _DECISIONS = {
     "use": "**It works.**",
