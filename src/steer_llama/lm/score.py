@@ -1,6 +1,6 @@
 """How likely the unsteered model finds an answer.
 
-Shapes: B batch, T tokens, D width, V vocabulary, S answer tokens of the batch.
+Shapes: B batch, T tokens, D width, V vocabulary, S answer tokens.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,15 +45,16 @@ def _batch_nll(model: LanguageModel, answers: Sequence[AnswerTokens]) -> list[fl
             if stop == start:
                 result.append(0.0)
                 continue
-            logits_SV = model.hf.get_output_embeddings()(hidden_BTD[row, place]).float()
-            logits_SV = _scaled(model, logits_SV)
+            logits_SV = to_logits(model, hidden_BTD[row, place])
             expected_S = torch.tensor(answer.ids[start:stop], device=logits_SV.device)
             result.append(float(torch.nn.functional.cross_entropy(logits_SV, expected_S, reduction="sum")))
     return result
 
 
-def _scaled(model: LanguageModel, logits: Tensor) -> Tensor:
-    """What some architectures do to their logits after the projection."""
+def to_logits(model: LanguageModel, hidden_SD: Tensor) -> Tensor:
+    """Logits (S, V), in float32 or better, of what the final norm gave, with what some architectures do after it."""
+    logits = model.hf.get_output_embeddings()(hidden_SD)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     config = model.text_config
     if scale := getattr(config, "logit_scale", None):  # Cohere
         logits = logits * scale

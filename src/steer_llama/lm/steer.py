@@ -68,7 +68,9 @@ def steering(model: LanguageModel, rows: Sequence[Steering | None]) -> Iterator[
 
 def _added_B1D(model: LanguageModel, rows: Sequence[Steering | None], layer: int) -> Tensor:
     check_layers([layer], model.n_layers, model.name)
-    added = torch.zeros(len(rows), 1, model.width)
+    vectors = [row.vector_D for row in rows if row is not None]
+    dtype = torch.float64 if any(vector_D.dtype == torch.float64 for vector_D in vectors) else torch.float32
+    added = torch.zeros(len(rows), 1, model.width, dtype=dtype)
     for index, row in enumerate(rows):
         if row is None or row.layer != layer:
             continue
