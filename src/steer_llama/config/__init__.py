@@ -19,6 +19,7 @@ from steer_llama.config.sections import (
     RespondSettings,
     SweepSettings,
 )
+from steer_llama.config.training import TrainSettings
 
 __all__ = [
     "DEFAULT_POSITIONS",
@@ -44,6 +45,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "SweepSettings",
+    "TrainSettings",
     "explain",
     "load_config",
     "load_extraction",
