@@ -367,6 +367,8 @@ def test_the_split_is_by_prompt_and_by_seed() -> None:
     assert split == split_pairs(made_up, 0.2, 0)
     assert split != split_pairs(made_up, 0.2, 1)
     assert len(split_pairs(made_up[::2][:5], 0.2, 0).dev) == 2, "at least two"
+    many = split_pairs([pair(f"question {number}", "a", "b") for number in range(400)], 0.2, 0)
+    assert (len(many.dev), len(many.measured["train"]), len(many.train)) == (50, 50, 350)
     with pytest.raises(FileError, match="6 pairs have 1 different prompts"):
         split_pairs([pair("q", "a", "b")] * 6, 0.2, 0)
 

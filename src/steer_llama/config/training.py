@@ -19,7 +19,7 @@ class TrainSettings(Settings):
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.2, 0.3), min_length=1)
     """‖coefficient·v‖ over the mean residual norm at the layer; each pair of a step draws one."""
     dev_share: float = Field(0.2, gt=0, lt=1)
-    """Of the prompts, kept out of the training to decide when it stops; at least 2 pairs."""
+    """Of the pairs, kept out by prompt to decide when it stops; at least 2 pairs, and about 50 at most."""
     check_every: int = Field(5, ge=1)
     """Steps between two looks at the dev pairs."""
     patience: int = Field(3, ge=1)

@@ -50,7 +50,7 @@ class Trained:
     best_step: int
     """The step after which the dev loss was lowest, which is what is returned; 0: the start was never bettered."""
     before: dict[str, Measured] | None
-    """The start on the ``train`` and the ``dev`` pairs; ``None`` where there was none."""
+    """The start on ``train`` (fifty of them at most) and ``dev`` pairs; ``None`` where there was none."""
     after: dict[str, Measured]
     """What is returned, on both."""
     unsteered_chosen_preferred: float
@@ -106,7 +106,7 @@ def train_direction(
     else:
         start, norm = torch.from_numpy(given_D).to(objective.dtype), float(np.linalg.norm(given_D))
         start = torch.nn.functional.normalize(start, dim=0)
-        before = {name: measure(objective, part, start, lengths) for name, part in split.parts.items()}
+        before = {name: measure(objective, part, start, lengths) for name, part in split.measured.items()}
     search = _Search(objective, split, lengths, settings)
     with reporter.task(f"training layer {layer}", settings.steps, "steps") as advance:
         # A start of our own making has no right to be kept: what it has to beat is no direction, whose loss is log 2.
@@ -122,7 +122,7 @@ def train_direction(
         history=history,
         best_step=best_step,
         before=before,
-        after={name: measure(objective, part, best_D, lengths) for name, part in split.parts.items()},
+        after={name: measure(objective, part, best_D, lengths) for name, part in split.measured.items()},
         unsteered_chosen_preferred=float((plain_N2[:, 0] > plain_N2[:, 1]).double().mean()),
         n_train=len(split.train),
         n_dev=len(split.dev),

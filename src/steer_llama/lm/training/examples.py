@@ -1,7 +1,4 @@
-"""The pairs as the training reads them, and which of them it must not learn from.
-
-Shapes: T tokens.
-"""
+"""The pairs as the training reads them, and which of them it must not learn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +14,8 @@ from steer_llama.records import Pair
 
 MIN_PAIRS = 5
 """Three to learn from and two to see whether that helped: with fewer, a mean difference is the better choice."""
-_MIN_DEV = 2
+_MIN_DEV, _MAX_DEV = 2, 50
+"""Each look steers every dev pair at every strength both ways; more than fifty would cost more than the steps."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,9 @@ class Split:
     dev: tuple[int, ...]
 
     @property
-    def parts(self) -> dict[str, tuple[int, ...]]:
-        """Both by name."""
-        return {"train": self.train, "dev": self.dev}
+    def measured(self) -> dict[str, tuple[int, ...]]:
+        """What the start and the result are measured on: the dev pairs, and as many of the others at most."""
+        return {"train": self.train[:_MAX_DEV], "dev": self.dev}
 
 
 def usable_pairs(model: LanguageModel, pairs: Sequence[Pair], reporter: Reporter) -> tuple[list[Pair], list[Example]]:
@@ -92,7 +90,7 @@ def split_pairs(pairs: Sequence[Pair], dev_share: float, seed: int) -> Split:
     for number, pair in enumerate(pairs):
         key = tuple((message["role"], message["content"]) for message in pair.prompt)
         prompts.setdefault(key, []).append(number)
-    wanted = max(_MIN_DEV, round(dev_share * len(pairs)))
+    wanted = min(max(_MIN_DEV, round(dev_share * len(pairs))), _MAX_DEV)
     groups = list(prompts.values())
     dev: list[int] = []
     for group in np.random.default_rng(seed).permutation(len(groups)):
