@@ -34,6 +34,7 @@ from steer_llama.lm.load import LanguageModel, load_model
 from steer_llama.lm.sizing import ModelShape, Text, activation_bytes, measured_tflops, shape_of, work_of
 from steer_llama.packaged import model_config_path
 from steer_llama.progress import SilentReporter
+from steer_llama.stages.conversations import PairsFile
 from steer_llama.stages.extract import extract
 from steer_llama.stages.plan import CPU_MFU, GPU_MFU, Asked, plan
 
@@ -172,7 +173,7 @@ def _measure_extract(results: Connection, case: Case) -> None:
 
 
 def _extract(pairs: Path, settings: ModelSettings, out: Path) -> None:
-    extract(pairs, settings, ExtractSettings(), out, SilentReporter())
+    extract(PairsFile(pairs), settings, ExtractSettings(), out, SilentReporter())
 
 
 def _answer(questions: Sequence[str], number: int, shift: int) -> str:

@@ -1,17 +1,19 @@
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from steer_llama.activations import encode_pair
+from steer_llama.activations import Existing, encode_pair
 from steer_llama.config import ExtractSettings, ModelSettings, StoreSettings
 from steer_llama.errors import ConfigError, ConflictError, StorageError
 from steer_llama.lm.load import load_model
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Turn
+from steer_llama.stages.conversations import PairsFile
 from steer_llama.stages.extract import extract
 from steer_llama.stages.extraction_log import NAME
 from tests.activations import tiny
@@ -30,10 +32,22 @@ def filtered(tmp_path: Path) -> Path:
     return tmp_path / "filtered.json"
 
 
-def run(pairs: Path, model: Path, out: Path, **others: object) -> list[str]:
+def run(
+    pairs: Path,
+    model: Path,
+    out: Path,
+    *,
+    settings: ExtractSettings | None = None,
+    system_prompt: str = "",
+    examples: Sequence[Turn] = (),
+    store: StoreSettings | None = None,
+    existing: Existing = "refuse",
+) -> list[str]:
     reporter = SilentReporter()
-    settings = ModelSettings(path=str(model), device="cpu")
-    extract(pairs, settings, others.pop("settings", ExtractSettings(token_budget=1024)), out, reporter, **others)  # type: ignore[arg-type]
+    file = PairsFile(pairs, system_prompt=system_prompt, examples=examples)
+    where = ModelSettings(path=str(model), device="cpu")
+    asked = settings or ExtractSettings(token_budget=1024)
+    extract(file, where, asked, out, reporter, store=store, existing=existing)
     return reporter.notes
 
 
@@ -83,7 +97,7 @@ def test_what_is_wrong_is_said_before_the_model_is_loaded(filtered: Path, tmp_pa
         run(filtered, nowhere, tmp_path)
     with pytest.raises(ConfigError, match="'emojis': unknown"):
         extract(
-            filtered,
+            PairsFile(filtered),
             ModelSettings(path=str(nowhere)),
             ExtractSettings(positions=("emojis",)),
             tmp_path / "a.h5",

@@ -1,16 +1,21 @@
+import json
 from pathlib import Path
 from typing import get_args
 
 import h5py
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from steer_llama.activations import CONFOUNDS
-from steer_llama.config import EstimatorName, FitSettings
+from steer_llama.config import EstimatorName, ExtractSettings, FitSettings, ModelSettings, TrainSettings
 from steer_llama.errors import ConfigError, FileError
 from steer_llama.progress import SilentReporter
-from steer_llama.stages.fit import fit
+from steer_llama.stages.conversations import PairsFile
+from steer_llama.stages.extract import extract
+from steer_llama.stages.fit import fit, fit_trained
 from steer_llama.vectors import ESTIMATORS, write_vector
+from tests.activations import tiny
 from tests.activations.test_writer import write
 from tests.activations.tiny import made_up_layout, made_up_pair
 
@@ -104,7 +109,7 @@ def test_every_estimator_through_the_stage(activations: Path, estimator: str) ->
 
 
 def test_the_settings_know_every_estimator_and_confound() -> None:
-    assert get_args(EstimatorName) == tuple(ESTIMATORS)
+    assert get_args(EstimatorName) == (*ESTIMATORS, "trained")
     assert FitSettings(match=CONFOUNDS).match == CONFOUNDS
 
 
@@ -151,3 +156,34 @@ def test_layers_where_nothing_is_found_are_counted(activations: Path) -> None:
     reporter = SilentReporter()
     fit(activations, FitSettings(bootstrap=50), "t", reporter)  # both arms are noise
     assert any("no longer than pairs with their arms swapped" in note for note in reporter.notes)
+
+
+def test_the_trained_estimator_through_the_stage(tmp_path: Path) -> None:
+    folder = tiny.build(tmp_path / "model")
+    where = ModelSettings(path=str(folder), device="cpu")
+    entries = {pair.name: {"a_response": pair.chosen, "b_response": pair.rejected} for pair in tiny.pairs()}
+    (tmp_path / "filtered.json").write_text(json.dumps(entries), encoding="utf-8")
+    pairs = PairsFile(tmp_path / "filtered.json", "a_response", "b_response")
+    extract(pairs, where, ExtractSettings(token_budget=1024), tmp_path / "a.h5", SilentReporter())
+    train = TrainSettings(steps=2, check_every=1, batch_size=2)
+    settings = FitSettings(estimator="trained", layers=(1,), train=train, bootstrap=5)
+    vector = fit_trained(tmp_path / "a.h5", pairs, where, settings, "emoji", SilentReporter())
+    start = fit(tmp_path / "a.h5", FitSettings(bootstrap=0), "emoji", SilentReporter())
+    assert (vector.layers, vector.estimator, vector.trait) == ((1,), "trained", "emoji")
+    assert vector.evidence["training"]["start"] == "mean_diff"
+    assert vector.evidence["norm"] == pytest.approx([np.linalg.norm(start.direction_D(1))])
+    assert vector.residual_norm(1) == pytest.approx(start.residual_norm(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"estimator": "trained"}, "needs 'layers'"),
+        ({"layers": (1,)}, "'layers' is of the estimator 'trained'; 'mean_diff' is estimated at all of them"),
+        ({"estimator": "best"}, "mean_diff"),
+        ({"match": ("topic",)}, "position"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        FitSettings.model_validate(settings)

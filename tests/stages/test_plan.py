@@ -10,6 +10,7 @@ import pytest
 from steer_llama.config import DEFAULT_POSITIONS, ExtractSettings, ModelSettings
 from steer_llama.errors import ConfigError, FileError, LayerError, ModelError
 from steer_llama.progress import SilentReporter
+from steer_llama.stages.conversations import PairsFile
 from steer_llama.stages.extract import extract
 from steer_llama.stages.plan import CPU_MFU, GPU_MFU, Asked, Plan, plan
 from tests.activations import tiny
@@ -127,7 +128,8 @@ def pairs_file(tmp_path: Path) -> Path:
 def test_the_file_is_as_large_as_the_one_that_is_written(pairs_file: Path, tmp_path: Path, tokens: bool) -> None:
     folder = tiny.build(tmp_path / "model")
     settings = ExtractSettings(tokens=tokens)
-    extract(pairs_file, ModelSettings(path=str(folder), device="cpu"), settings, tmp_path / "a.h5", SilentReporter())
+    model = ModelSettings(path=str(folder), device="cpu")
+    extract(PairsFile(pairs_file), model, settings, tmp_path / "a.h5", SilentReporter())
     found = planned(Asked(str(folder), "cpu", pairs_file=pairs_file, tokens=tokens, tflops=0.1))
     assert (found.text.pairs, found.text.origin) == (6, "counted with the model's tokenizer")
     with h5py.File(tmp_path / "a.h5", "r") as file:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from steer_llama.cli.options import Device, Devices, Dtype
+from steer_llama.cli.options import Device, Devices, Dtype, numbers
 from steer_llama.config import DEFAULT_POSITIONS
 
 _KEYS = {
@@ -96,9 +96,9 @@ def extract(
 
     What it does is logged in dpo_activations.log beside the file.
     """
-    from steer_llama.cli.sweep import numbers
     from steer_llama.config import load_extraction
     from steer_llama.progress import ConsoleReporter
+    from steer_llama.stages.conversations import PairsFile
     from steer_llama.stages.extract import extract as read
 
     values = {
@@ -129,15 +129,13 @@ def extract(
     reporter = ConsoleReporter()
     if asked.dataset.system_prompt and not asked.dataset.add_system:
         reporter.note("dataset.system_prompt is not used, as dataset.add_system is false")
+    dataset = asked.dataset
     read(
-        asked.dataset.path,
+        PairsFile(dataset.path, dataset.chosen_field, dataset.rejected_field, asked.system_prompt),
         asked.model,
         asked.settings,
         asked.output.file,
         reporter,
-        chosen_field=asked.dataset.chosen_field,
-        rejected_field=asked.dataset.rejected_field,
-        system_prompt=asked.system_prompt,
         store=asked.output,
         existing="overwrite" if overwrite else "refuse",
     )

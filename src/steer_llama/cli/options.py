@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from steer_llama.config import Settings
 
 _S = TypeVar("_S", bound="Settings")
+_N = TypeVar("_N", int, float)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A folder, a GGUF file, a hub id, or smollm2.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
@@ -56,3 +57,18 @@ def settings(section: type[_S], **values: Any) -> _S:
             for problem in error.errors()
         ]
         raise ConfigError(" ".join(told)) from None
+
+
+def numbers(text: str, kind: type[_N], flag: str) -> tuple[_N, ...]:
+    """Numbers with commas between them.
+
+    Raises:
+        ConfigError: one is no number of that kind.
+    """
+    from steer_llama.errors import ConfigError
+
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        what, example = ("whole numbers", "8,12,16") if kind is int else ("numbers", "0.1,0.2")
+        raise ConfigError(f"{flag} {text!r}: expected {what} with commas between them, e.g. {example}.") from None

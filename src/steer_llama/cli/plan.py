@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from steer_llama.cli.options import Dtype
+from steer_llama.cli.options import Dtype, numbers
 from steer_llama.config import DEFAULT_POSITIONS
 
 
@@ -57,7 +57,6 @@ def plan(
     from dataclasses import asdict
 
     from steer_llama.cli.planning import answer, arithmetic
-    from steer_llama.cli.sweep import numbers
     from steer_llama.errors import ConfigError
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages import plan as stage

@@ -1,13 +1,11 @@
 """``steer-llama sweep``."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
-from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model, settings
-
-_N = TypeVar("_N", int, float)
+from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model, numbers, settings
 
 
 def sweep(
@@ -90,18 +88,3 @@ def sweep(
             any_model=any_model,
         )
     reporter.note(f"wrote {out} and {verdict_path(out)}")
-
-
-def numbers(text: str, kind: type[_N], flag: str) -> tuple[_N, ...]:
-    """Numbers with commas between them.
-
-    Raises:
-        ConfigError: one is no number of that kind.
-    """
-    from steer_llama.errors import ConfigError
-
-    try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        what, example = ("whole numbers", "8,12,16") if kind is int else ("numbers", "0.1,0.2")
-        raise ConfigError(f"{flag} {text!r}: expected {what} with commas between them, e.g. {example}.") from None

@@ -7,11 +7,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from steer_llama.config.base import Settings
 from steer_llama.config.endpoints import ArmSettings, EndpointSettings, ServerSettings
+from steer_llama.config.training import TrainSettings
 from steer_llama.errors import ConfigError
 
 AUTHOR_MAX_TOKENS = 4096
 """Of an author's reply, unless its endpoint's sampling says otherwise."""
-EstimatorName = Literal["mean_diff", "robust_mean_diff", "pca", "logistic", "lda"]
+EstimatorName = Literal["mean_diff", "robust_mean_diff", "pca", "logistic", "lda", "trained"]
 DEFAULT_POSITIONS = ("response", "emoji", "markdown")
 
 
@@ -159,6 +160,18 @@ class FitSettings(Settings):
     """Resamplings of the pairs for the intervals; default: 200 for ``mean_diff``, 50 for the others, which take longer.
     """
     seed: int = 0
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+    """``trained`` alone: the 0-based blocks whose direction is trained, each by itself."""
+    train: TrainSettings = TrainSettings()
+    """How ``trained`` is trained."""
+
+    @model_validator(mode="after")
+    def _layers_of_the_trained(self) -> Self:
+        if self.estimator == "trained" and self.layers is None:
+            raise ValueError("the estimator 'trained' needs 'layers': name the one or two that a sweep chose")
+        if self.estimator != "trained" and self.layers is not None:
+            raise ValueError(f"'layers' is of the estimator 'trained'; {self.estimator!r} is estimated at all of them")
+        return self
 
 
 class SweepSettings(Settings):

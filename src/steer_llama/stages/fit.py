@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from steer_llama.activations import Activations, PositionChoice, measure_confounds, open_activations
-from steer_llama.config import Config, FitSettings
+from steer_llama.config import Config, FitSettings, ModelSettings
 from steer_llama.errors import ConfigError, FileError
 from steer_llama.files import digest_file
+from steer_llama.lm.load import load_model
 from steer_llama.progress import Reporter
-from steer_llama.rundir import ACTIVATIONS, VECTOR, RunDir
+from steer_llama.rundir import ACTIVATIONS, FILTERED, VECTOR, RunDir
+from steer_llama.stages.conversations import PairsFile
 from steer_llama.stages.stage import Stage
+from steer_llama.stages.train import ESTIMATOR as TRAINED
+from steer_llama.stages.train import train_vector
 from steer_llama.vectors import (
     LINEAR,
     LayerEvidence,
@@ -26,6 +30,8 @@ from steer_llama.vectors import (
     write_vector,
 )
 
+START = "mean_diff"
+"""What training begins from."""
 _RESAMPLINGS = {True: 200, False: 50}
 """By default, for an estimator that is linear in the pairs and for one that is not."""
 
@@ -168,8 +174,32 @@ def _warnings(vector: SteeringVector) -> list[str]:
     return notes
 
 
+def fit_trained(
+    activations_path: Path,
+    pairs: PairsFile,
+    model_settings: ModelSettings,
+    settings: FitSettings,
+    trait: str,
+    reporter: Reporter,
+) -> SteeringVector:
+    """Train the directions of ``settings.layers`` through the model, from the mean difference on.
+
+    Raises:
+        InputError: as `fit` and `train_vector`.
+    """
+    start = fit(activations_path, settings.model_copy(update={"estimator": START, "layers": None}), trait, reporter)
+    read = pairs.read()
+    model = load_model(model_settings, reporter)
+    return train_vector(read.pairs, model, settings.layers or (), start, settings.train, reporter)
+
+
 def _run(config: Config, rundir: RunDir, reporter: Reporter) -> None:
-    vector = fit(rundir.path(ACTIVATIONS), config.fit, config.trait_name, reporter)
+    activations, settings, trait = rundir.path(ACTIVATIONS), config.fit, config.trait_name
+    if settings.estimator == TRAINED:
+        pairs = PairsFile.of_run(config, rundir)
+        vector = fit_trained(activations, pairs, config.model, settings, trait, reporter)
+    else:
+        vector = fit(activations, settings, trait, reporter)
     write_vector(rundir.path(VECTOR), vector)
 
 
@@ -185,4 +215,4 @@ def _settings(config: Config) -> object:
     return {"fit": config.fit.model_dump(mode="json"), "trait": config.trait_name, "orthogonal_to": others}
 
 
-STAGE = Stage(name="fit", reads=(ACTIVATIONS,), writes=(VECTOR,), settings=_settings, run=_run)
+STAGE = Stage(name="fit", reads=(ACTIVATIONS, FILTERED), writes=(VECTOR,), settings=_settings, run=_run)
