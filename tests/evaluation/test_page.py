@@ -6,6 +6,7 @@ import pytest
 
 from steer_llama.evaluation import judge_sweep
 from steer_llama.evaluation.page import render_report
+from steer_llama.evaluation.shown import evidence_series
 from steer_llama.records import Trial, Verdict
 from tests.evaluation.trials import trials
 
@@ -19,6 +20,8 @@ EVIDENCE: dict[str, Any] = {
     "residual_norm": [10.0, 10.0, 0.0],
     "bootstrap_cosine": {"mean": [0.9, 0.9, 0.8], "low": [0.8, 0.8, 0.7], "high": [1.0, 1.0, 0.9]},
     "split_half_cosine": [0.7, None, 0.6],
+    "null_norm": [0.5, 1.0, 2.0],
+    "held_out_auroc": [0.9, 1.0, 0.8],
     "fallback": {"chosen": 2, "rejected": 27},
 }
 
@@ -154,6 +157,19 @@ def test_nothing_steered_at_all() -> None:
     assert "Nothing was steered" in text
     assert "unscored" in text
     assert "nan" not in text.lower().split()
+
+
+def test_the_evidence_layer_by_layer() -> None:
+    assert evidence_series(EVIDENCE) == {
+        "norm": {"‖v‖": [0.1, 0.2, None], "with arms swapped at random (95%)": [0.05, 0.1, None]},
+        "agreement": {
+            "bootstrap": [0.9, 0.9, 0.8],
+            "bootstrap low": [0.8, 0.8, 0.7],
+            "bootstrap high": [1.0, 1.0, 0.9],
+            "split half": [0.7, None, 0.6],
+            "AUROC, held-out pairs": [0.9, 1.0, 0.8],
+        },
+    }
 
 
 @pytest.mark.parametrize("missing", sorted(EVIDENCE))

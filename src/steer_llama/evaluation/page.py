@@ -81,6 +81,8 @@ def _plots(verdict: Verdict, trials: Sequence[Trial], evidence: Mapping[str, Any
     if series["norm"]:
         drawn["norm"] = layer_plot("layers-norm", lines=series["norm"], band=None, axis="‖v‖ / residual norm")
     if series["agreement"]:
-        drawn["agreement"] = layer_plot("layers-agreement", lines=series["agreement"], band="bootstrap", axis="cosine")
+        drawn["agreement"] = layer_plot(
+            "layers-agreement", lines=series["agreement"], band="bootstrap", axis="cosine, AUROC"
+        )
     # Safe to mark: the figures escape their texts, and plotly escapes its JSON for a script element.
     return {name: Markup(text) for name, text in drawn.items()}

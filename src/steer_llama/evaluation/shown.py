@@ -120,18 +120,20 @@ def evidence_series(evidence: Mapping[str, Any]) -> dict[str, dict[str, list[flo
     def series(values: Any) -> list[float | None] | None:
         return list(values) if isinstance(values, list | tuple) and len(values) == count > 0 else None
 
-    norm, residual = series(evidence.get("norm")), series(evidence.get("residual_norm"))
+    residual = series(evidence.get("residual_norm"))
     shown: dict[str, dict[str, list[float | None]]] = {"norm": {}, "agreement": {}}
-    if norm and residual:
-        pairs = zip(norm, residual, strict=True)
-        shown["norm"]["‖v‖ / residual norm"] = [a / b if a is not None and b else None for a, b in pairs]
+    for key, name in (("norm", "‖v‖"), ("null_norm", "with arms swapped at random (95%)")):
+        if residual and (norm := series(evidence.get(key))):
+            pairs = zip(norm, residual, strict=True)
+            shown["norm"][name] = [a / b if a is not None and b else None for a, b in pairs]
     bootstrap = evidence.get("bootstrap_cosine")
     cosine = bootstrap if isinstance(bootstrap, Mapping) else {}
     for key, name in (("mean", "bootstrap"), ("low", "bootstrap low"), ("high", "bootstrap high")):
         if values := series(cosine.get(key)):
             shown["agreement"][name] = values
-    if values := series(evidence.get("split_half_cosine")):
-        shown["agreement"]["split half"] = values
+    for key, name in (("split_half_cosine", "split half"), ("held_out_auroc", "AUROC, held-out pairs")):
+        if values := series(evidence.get(key)):
+            shown["agreement"][name] = values
     return shown
 
 

@@ -21,8 +21,10 @@ _SHOWN_EVIDENCE = (
     "layers",
     "norm",
     "residual_norm",
+    "null_norm",
     "bootstrap_cosine",
     "split_half_cosine",
+    "held_out_auroc",
     "fallback",
     "resamplings",
 )
