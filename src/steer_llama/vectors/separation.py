@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from steer_llama.vectors.estimators import Estimator
 
@@ -47,12 +46,18 @@ def held_out_separation(
         # From the middle of what was estimated from, so that the folds' projections can stand beside each other.
         projected_2N[0, held_out] = (chosen[held_out] - middle_D) @ unit_D
         projected_2N[1, held_out] = (rejected[held_out] - middle_D) @ unit_D
-    n_pairs = len(chosen)
     return Separation(
-        auroc=float(roc_auc_score([1] * n_pairs + [0] * n_pairs, projected_2N.ravel())),
+        auroc=_auroc(*projected_2N),
         cohens_d=_cohens_d(*projected_2N),
         opposed_share=float((projected_2N[0] < projected_2N[1]).mean()),
     )
+
+
+def _auroc(chosen_N: Floats, rejected_N: Floats) -> float:
+    """Share of all (chosen, rejected) in which the chosen one lies further on; half of the ties (Mann–Whitney's U)."""
+    sorted_N = np.sort(rejected_N)
+    below_N, up_to_N = (np.searchsorted(sorted_N, chosen_N, side) for side in ("left", "right"))
+    return float((below_N + up_to_N).mean() / (2 * len(sorted_N)))
 
 
 def _cohens_d(chosen_N: Floats, rejected_N: Floats) -> float | None:
