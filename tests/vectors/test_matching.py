@@ -3,8 +3,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from steer_llama.errors import ConfigError
-from steer_llama.vectors import ESTIMATORS, Confounds, Matching
-from steer_llama.vectors.estimators import mean_diff
+from steer_llama.vectors import ESTIMATORS, LINEAR, Confounds, Matching, Resampling, layer_evidence
+from steer_llama.vectors.estimators import OF_DIFFERENCES, mean_diff
 from tests.vectors.planted import planted
 
 
@@ -86,3 +86,54 @@ def test_collinear_confounds_are_no_trouble() -> None:
         for confounds in (case.confounds, twice.check())
     )
     np.testing.assert_allclose(once, again, rtol=1e-7, atol=1e-9)
+
+
+def confounded_noise(seed: int, n_pairs: int, width: int, n_confounds: int) -> tuple[np.ndarray, np.ndarray, Confounds]:
+    """No trait at all; what differs is what confounds make, which are much larger in the chosen arm."""
+    random = np.random.default_rng(seed)
+    confounds = Confounds(
+        tuple("abc"[:n_confounds]),
+        random.normal(3, 1, (n_pairs, n_confounds)),
+        random.normal(1, 1, (n_pairs, n_confounds)),
+    )
+    axes = np.eye(n_confounds, width)
+    chosen = random.standard_normal((n_pairs, width)) + confounds.chosen_NK @ axes
+    return chosen, random.standard_normal((n_pairs, width)) + confounds.rejected_NK @ axes, confounds
+
+
+def null_p(name: str, case: tuple[np.ndarray, np.ndarray, Confounds], count: int) -> float:
+    chosen, rejected, confounds = case
+    matching = Matching(confounds.check())
+    estimate = matching.matched(ESTIMATORS[name], linear=name in LINEAR, of_differences=name in OF_DIFFERENCES)
+    found = layer_evidence(estimate, chosen, rejected, Resampling.draw(len(chosen), count, 0)).stability
+    assert found is not None
+    return found.null_p
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@pytest.mark.parametrize(("n_pairs", "width", "n_confounds"), [(40, 32, 1), (16, 400, 3)])
+def test_what_confounds_make_is_not_called_found(name: str, n_pairs: int, width: int, n_confounds: int) -> None:
+    """The null is as noisy as the matched direction: p is uniform without a trait (LDA's, of few pairs, larger)."""
+    p = [null_p(name, confounded_noise(seed, n_pairs, width, n_confounds), 19) for seed in range(40)]
+    assert 0.35 < np.mean(p) < (1 if name == "lda" else 0.65)
+    assert np.mean(np.array(p) <= 0.05) < 0.2
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_a_trait_beside_confounds_is_found(name: str) -> None:
+    case = planted(6, n_pairs=60, width=64, position=2.0, length=2.0)
+    assert null_p(name, (case.chosen_ND, case.rejected_ND, case.confounds), 39) == pytest.approx(1 / 40)
+
+
+@pytest.mark.parametrize("name", sorted(OF_DIFFERENCES))
+@pytest.mark.parametrize("width", [20, 50])
+def test_the_space_of_the_differences_is_enough(name: str, width: int) -> None:
+    chosen, rejected, confounds = confounded_noise(1, 30, width, 2)
+    weights = np.random.default_rng(2).dirichlet(np.ones(30), 3) * np.random.default_rng(3).choice([-1, 1], (3, 30))
+    weights[2, :10] = 0
+    weights[2] /= np.abs(weights[2]).sum()
+    one, other = (
+        Matching(confounds).matched(ESTIMATORS[name], linear=False, of_differences=short)(chosen, rejected, weights)
+        for short in (False, True)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

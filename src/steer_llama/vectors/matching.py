@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from steer_llama.errors import ConfigError
 from steer_llama.vectors.estimators import Estimator
+from steer_llama.vectors.estimators.differences import in_their_span
+from steer_llama.vectors.regression import Regression
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,14 +68,17 @@ class Matching:
     """Applies confounds that were checked. The same rows of weights are solved once, for all layers."""
 
     confounds: Confounds
-    _solved: dict[bytes, tuple[Floats, Floats]] = field(default_factory=dict)
+    _solved: dict[bytes, list[Regression]] = field(default_factory=dict)
 
-    def matched(self, estimate: Estimator, *, linear: bool) -> Estimator:
+    def matched(self, estimate: Estimator, *, linear: bool, of_differences: bool = False) -> Estimator:
         """The estimator on pairs whose arms are matched.
+
+        A negative weight swaps a pair's arms, but not its confounds: what is swapped is what the confounds leave.
 
         Args:
             estimate: what runs on them.
             linear: it is linear in the weights, so that new weights do what new activations would.
+            of_differences: it sees the arms' differences alone, so that it can run in the space that these span.
         """
 
         def estimate_matched(
@@ -81,18 +86,15 @@ class Matching:
         ) -> Floats:
             chosen, rejected = np.asarray(chosen_ND), np.asarray(rejected_ND)
             weights = np.full((1, len(chosen)), 1 / len(chosen)) if weights_RN is None else np.asarray(weights_RN)
-            effective_RN, slopes_RKN = self._solve(weights)
+            rows = self._solve(weights)
             if linear:
-                return estimate(chosen, rejected, effective_RN)
-            rows = []
-            centre_K = (self.confounds.chosen_NK.mean(axis=0) + self.confounds.rejected_NK.mean(axis=0)) / 2
+                return estimate(chosen, rejected, np.stack([row.weights_N for row in rows]))
             difference_ND = chosen.astype(np.float64) - rejected
-            for weights_N, slopes_KN in zip(weights, slopes_RKN, strict=True):
-                slopes_KD = slopes_KN @ difference_ND
-                matched_chosen_ND = chosen - (self.confounds.chosen_NK - centre_K) @ slopes_KD
-                matched_rejected_ND = rejected - (self.confounds.rejected_NK - centre_K) @ slopes_KD
-                rows.append(estimate(matched_chosen_ND, matched_rejected_ND, weights_N[None])[0])
-            return np.stack(rows)
+            if of_differences:
+                coordinates_NF, basis_FD = in_their_span(difference_ND)
+                return _each(estimate, coordinates_NF, np.zeros_like(coordinates_NF), rows) @ basis_FD
+            middle_ND = chosen - difference_ND / 2
+            return _each(estimate, difference_ND, middle_ND, rows, self._middles_NK)
 
         return estimate_matched
 
@@ -100,8 +102,8 @@ class Matching:
     def effective_pairs(self) -> float:
         """How many equally weighted pairs the new weights are worth (Kish 1965), as to noise."""
         n_pairs = len(self.confounds.chosen_NK)
-        effective_RN, _ = self._solve(np.full((1, n_pairs), 1 / n_pairs))
-        return float(1 / (effective_RN[0] ** 2).sum())
+        (row,) = self._solve(np.full((1, n_pairs), 1 / n_pairs))
+        return float(1 / (row.weights_N**2).sum())
 
     def explained(self, chosen_ND: npt.ArrayLike, rejected_ND: npt.ArrayLike) -> float:
         """Share of the differences' variance that the confounds explain (R², over all dimensions)."""
@@ -114,24 +116,33 @@ class Matching:
         fitted_ND = design_NK @ np.linalg.lstsq(design_NK, centred_ND, rcond=None)[0]
         return float((fitted_ND**2).sum()) / total
 
-    def _solve(self, weights_RN: Floats) -> tuple[Floats, Floats]:
-        """Weights of the intercept (R, N), and what makes slopes of the differences (R, K, N)."""
+    @property
+    def _middles_NK(self) -> Floats:
+        """Where each pair's answers lie in the confounds, from the middle of all."""
+        middles_NK = (self.confounds.chosen_NK + self.confounds.rejected_NK) / 2
+        centred_NK: Floats = middles_NK - middles_NK.mean(axis=0)
+        return centred_NK
+
+    def _solve(self, weights_RN: Floats) -> list[Regression]:
         key = weights_RN.tobytes()
         if key not in self._solved:
-            solved = [_least_squares(weights_N, self.confounds.differences_NK) for weights_N in weights_RN]
-            self._solved[key] = (np.stack([each[0] for each in solved]), np.stack([each[1:] for each in solved]))
+            self._solved[key] = [Regression.of(row_N, self.confounds.differences_NK) for row_N in weights_RN]
         return self._solved[key]
 
 
-def _least_squares(weights_N: Floats, differences_NK: Floats) -> Floats:
-    """What gives the coefficients (1 + K, N) of a weighted regression of the pairs' differences.
-
-    A swapped pair (negative weight) enters with both of its sides turned round.
-    """
-    root_N, sign_N = np.sqrt(np.abs(weights_N)), np.where(weights_N < 0, -1.0, 1.0)
-    # The intercept stands for the arms, so swapping a pair turns its sign and not that of its confounds' difference.
-    design_N1K = np.concatenate([sign_N[:, None], differences_NK], axis=1)
-    scale_1K = np.maximum(np.abs(design_N1K).max(axis=0), 1e-300)
-    solution = np.linalg.pinv(root_N[:, None] * design_N1K / scale_1K, rcond=1e-10)
-    coefficients: Floats = solution * root_N / scale_1K[:, None]
-    return coefficients
+def _each(
+    estimate: Estimator,
+    difference_ND: Floats,
+    middle_ND: Floats,
+    rows: list[Regression],
+    middles_NK: Floats | None = None,
+) -> Floats:
+    """The estimate of every row, on its own matched arms; pairs of no weight are left out."""
+    directions = []
+    for row in rows:
+        half_ND = row.matched(difference_ND) / 2
+        middle = middle_ND if middles_NK is None else middle_ND - middles_NK @ (row.slopes_KN @ difference_ND)
+        used = row.signed_N != 0
+        arms = (middle + half_ND)[used], (middle - half_ND)[used]
+        directions.append(estimate(*arms, row.signed_N[None, used])[0])
+    return np.stack(directions)

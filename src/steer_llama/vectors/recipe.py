@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steer_llama.errors import VectorError
-from steer_llama.vectors.estimators import ESTIMATORS, LINEAR, Estimator
+from steer_llama.vectors.estimators import ESTIMATORS, LINEAR, OF_DIFFERENCES, Estimator
 from steer_llama.vectors.evidence import cosines
 from steer_llama.vectors.matching import Matching
 from steer_llama.vectors.removal import orthogonal_to, without_shared_mean
@@ -79,7 +79,11 @@ class Recipe:
 
     def _matched(self) -> Estimator:
         estimate = ESTIMATORS[self.estimator]
-        return self.matching.matched(estimate, linear=self.estimator in LINEAR) if self.matching else estimate
+        if self.matching is None:
+            return estimate
+        return self.matching.matched(
+            estimate, linear=self.estimator in LINEAR, of_differences=self.estimator in OF_DIFFERENCES
+        )
 
     def _others_KD(self, layer: int) -> npt.NDArray[np.float32]:
         return np.stack([other.direction_D(layer) for other in self.others.values()])

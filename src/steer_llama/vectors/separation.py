@@ -18,7 +18,7 @@ class Separation:
     """Of held-out answers, projected onto the direction of the other folds."""
 
     auroc: float
-    """Probability that a chosen answer lies further along the direction than a rejected one of another pair."""
+    """Probability that a chosen answer lies further along the direction than a rejected one (of any pair)."""
     cohens_d: float | None
     """Distance of the arms' means in pooled standard deviations; ``None`` where nothing varies."""
     opposed_share: float

@@ -42,5 +42,17 @@ ESTIMATORS: Mapping[str, Estimator] = {
 }
 LINEAR = frozenset({"mean_diff"})
 """Those whose direction is linear in the weights, whatever these add up to."""
+OF_DIFFERENCES = frozenset({"robust_mean_diff", "pca", "logistic"})
+"""Those that see the pairs' differences alone, and not where the answers lie."""
 
-__all__ = ["ESTIMATORS", "LINEAR", "Estimator", "lda", "logistic", "mean_diff", "pca", "robust_mean_diff"]
+__all__ = [
+    "ESTIMATORS",
+    "LINEAR",
+    "OF_DIFFERENCES",
+    "Estimator",
+    "lda",
+    "logistic",
+    "mean_diff",
+    "pca",
+    "robust_mean_diff",
+]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import qr
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,6 +43,15 @@ class Differences:
     def products_NN(self) -> Floats:
         """The inner product of every two."""
         return self.values_ND @ self.values_ND.T
+
+
+def in_their_span(values_ND: Floats) -> tuple[Floats, Floats]:
+    """The differences in coordinates of the space that they span, and the way back, where there are fewer than D."""
+    n_pairs, width = values_ND.shape
+    if n_pairs >= width:
+        return values_ND, np.eye(width)
+    basis_DN, coordinates_NN = qr(values_ND.T, mode="economic")
+    return np.ascontiguousarray(coordinates_NN.T), basis_DN.T
 
 
 def along(axes_RD: Floats, mean_RD: Floats) -> Floats:
