@@ -150,4 +150,24 @@ def test_the_shrinkage_is_ledoit_and_wolfs(n_answers: int, width: int) -> None:
     random = np.random.default_rng(9)
     answers = random.standard_normal((n_answers, width)) * np.linspace(1, 4, width)
     answers -= answers.mean(axis=0)
-    assert ledoit_wolf(answers) == pytest.approx(ledoit_wolf_shrinkage(answers, assume_centered=True), rel=1e-9)
+    share = np.full(n_answers, 1 / n_answers)
+    expected = ledoit_wolf_shrinkage(answers, assume_centered=True)
+    for covariance in (answers @ answers.T / n_answers, answers.T @ answers / n_answers):
+        found = ledoit_wolf(covariance, (answers**2).sum(axis=1), share, width)
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_pairs", "width"), [(10, 60), (100, 12)])
+def test_the_shrinkage_is_that_of_the_pairs_that_count(n_pairs: int, width: int) -> None:
+    """A pair that is held out has no say, not even in the shrinkage; and arms that are swapped belong to the others."""
+    chosen, rejected = noise(n_pairs, width, seed=10, planted=3.0)
+    half = n_pairs // 2
+    outlier = chosen.copy()
+    outlier[half:] += 1000
+    swap = np.where(np.arange(half) % 2, -1.0, 1.0)
+    weights = np.zeros((2, n_pairs))
+    weights[:, :half] = np.stack([np.ones(half), swap]) / half
+    arms = [chosen[:half], rejected[:half]]
+    swapped = [np.where(swap[:, None] > 0, *two) for two in (arms, arms[::-1])]
+    expected = np.concatenate([lda(*arms), lda(*swapped)])
+    np.testing.assert_allclose(lda(outlier, rejected, weights), expected, rtol=1e-4, atol=1e-5)

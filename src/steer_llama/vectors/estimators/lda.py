@@ -29,61 +29,90 @@ def lda(
         chosen_ND: see `Estimator`.
         rejected_ND: see `Estimator`.
         weights_RN: see `Estimator`.
-        shrinkage: share of the identity in Σ, above 0 to 1; default: Ledoit and Wolf's, of all the pairs.
+        shrinkage: share of the identity in Σ, above 0 to 1; default: Ledoit and Wolf's, of a row's pairs.
     """
     answers_AD = np.concatenate([np.asarray(chosen_ND, np.float64), np.asarray(rejected_ND, np.float64)])
     answers_AD -= answers_AD.mean(axis=0)
-    n_pairs = len(answers_AD) // 2
+    n_answers, width = answers_AD.shape
+    n_pairs = n_answers // 2
     weights = np.full((1, n_pairs), 1 / n_pairs) if weights_RN is None else np.asarray(weights_RN, np.float64)
-    classes_A2 = np.repeat(np.eye(2), n_pairs, axis=0)
-    if shrinkage is None:
-        shrinkage = ledoit_wolf(answers_AD - classes_A2 @ (classes_A2.T @ answers_AD) / n_pairs)
-    shrinkage = max(shrinkage, _LEAST)
-    means_RD = np.concatenate([weights, -weights], axis=1) @ answers_AD
-    axes_RD = np.empty_like(means_RD)
-    for row, weights_N in enumerate(weights):
-        swapped_N = weights_N < 0
-        counts_A = np.tile(np.abs(weights_N), 2)
-        is_chosen_A = np.concatenate([~swapped_N, swapped_N])
-        centred_AD = answers_AD.copy()
-        for arm in (is_chosen_A, ~is_chosen_A):
-            centred_AD[arm] -= counts_A[arm] @ answers_AD[arm] / counts_A[arm].sum()
-        used = counts_A > 0
-        # Each arm's weights add up to 1, so the pooled covariance is half of the sum.
-        scaled_AD = centred_AD[used] * np.sqrt(counts_A[used] / 2)[:, None]
-        axes_RD[row] = _whitened(scaled_AD, means_RD[row], shrinkage)
-    return along(axes_RD, means_RD)
+    signed_RA = np.concatenate([weights, -weights], axis=1)
+    means_RD = signed_RA @ answers_AD
+    if n_answers >= width:
+        rows = (_in_dimensions(answers_AD, signed_A, shrinkage) for signed_A in signed_RA)
+        return along(np.stack(list(rows)), means_RD)
+    products_AA = answers_AD @ answers_AD.T
+    combined_RA = np.stack([_in_answers(products_AA, signed_A, width, shrinkage) for signed_A in signed_RA])
+    return along(combined_RA @ answers_AD, means_RD)
 
 
-def ledoit_wolf(centred_AD: Floats) -> float:
+def ledoit_wolf(covariance: Floats, squares_A: Floats, share_A: Floats, width: int) -> float:
     """The share of the identity that is expected to bring the covariance closest to the true one.
 
-    Ledoit & Wolf, *A well-conditioned estimator for large-dimensional covariance matrices* (2004), out of the products
-    of the answers.
+    Ledoit & Wolf, *A well-conditioned estimator for large-dimensional covariance matrices* (2004), with
+    weights: answers that count differently are worth as many as Kish (1965) says.
+
+    Args:
+        covariance: of the centred answers (D, D); or the products that have the same eigenvalues (A, A).
+        squares_A: ‖centred answer‖².
+        share_A: what each counts; adds up to 1.
+        width: D.
     """
-    n_answers, width = centred_AD.shape
-    products_AA = centred_AD @ centred_AD.T
-    squares_A = np.diagonal(products_AA)
-    size = float((products_AA**2).sum()) / n_answers**2
-    """‖S‖², the Frobenius norm of the covariance."""
-    spread = size - (squares_A.sum() / n_answers) ** 2 / width
-    error = (float((squares_A**2).sum()) / n_answers - size) / n_answers
+    size = float((covariance**2).sum())
+    spread = size - float(np.trace(covariance)) ** 2 / width
+    error = (float(share_A @ squares_A**2) - size) * float((share_A**2).sum())
     return float(np.clip(error / spread, 0, 1)) if spread > 0 else 1.0
 
 
-def _whitened(scaled_AD: Floats, mean_D: Floats, shrinkage: float) -> Floats:
-    """((1 − γ) XᵀX + γ τ I)⁻¹ · mean, with τ the mean variance of a dimension."""
-    n_answers, width = scaled_AD.shape
-    ridge = shrinkage * float((scaled_AD**2).sum()) / width
+def _in_dimensions(answers_AD: Floats, signed_A: Floats, shrinkage: float | None) -> Floats:
+    """Σ⁻¹ · mean (D), out of a system of D equations."""
+    centred_AD = answers_AD.copy()
+    for arm in (signed_A > 0, signed_A < 0):
+        centred_AD[arm] -= np.abs(signed_A[arm]) @ answers_AD[arm] / np.abs(signed_A[arm]).sum()
+    share_A = np.abs(signed_A) / 2
+    width = answers_AD.shape[1]
+    full_DD = (centred_AD * share_A[:, None]).T @ centred_AD
+    kept, ridge = _regularised(full_DD, (centred_AD**2).sum(axis=1), share_A, width, shrinkage)
+    mean_D: Floats = signed_A @ answers_AD
     if ridge == 0:
-        return mean_D  # nothing varies, or there is one pair
-    kept = 1 - shrinkage
-    if n_answers >= width:
-        full_DD = kept * scaled_AD.T @ scaled_AD + ridge * np.eye(width)
-        solved: Floats = cho_solve(cho_factor(full_DD), mean_D)
-        return solved
-    # Woodbury: a system of A equations and not of D.
-    inner_AA = kept * scaled_AD @ scaled_AD.T + ridge * np.eye(n_answers)
-    within_A = cho_solve(cho_factor(inner_AA), scaled_AD @ mean_D)
-    wanted_D: Floats = (mean_D - kept * scaled_AD.T @ within_A) / ridge
-    return wanted_D
+        return mean_D
+    solved: Floats = cho_solve(cho_factor(kept * full_DD + ridge * np.eye(width)), mean_D)
+    return solved
+
+
+def _in_answers(products_AA: Floats, signed_A: Floats, width: int, shrinkage: float | None) -> Floats:
+    """The same as a combination of the answers (A), out of a system of A equations (Woodbury)."""
+    used = np.flatnonzero(signed_A)
+    signed, share = signed_A[used], np.abs(signed_A[used]) / 2
+    arms = signed > 0, signed < 0
+    centred = products_AA[np.ix_(used, used)]
+    mean = centred @ signed
+    for arm in arms:  # each arm's shares add up to 1/2
+        mean[arm] -= 2 * share[arm] @ mean[arm]
+        centred[arm] -= 2 * share[arm] @ centred[arm]
+    for arm in arms:
+        centred[:, arm] -= 2 * (centred[:, arm] @ share[arm])[:, None]
+    squares = np.diagonal(centred).copy()
+    root = np.sqrt(share)
+    centred *= root[:, None] * root
+    kept, ridge = _regularised(centred, squares, share, width, shrinkage)
+    combined = signed
+    if ridge > 0:
+        centred *= kept
+        centred[np.diag_indices_from(centred)] += ridge
+        within = root * cho_solve(cho_factor(centred, overwrite_a=True, check_finite=False), root * mean)
+        for arm in arms:
+            within[arm] -= 2 * share[arm] * within[arm].sum()
+        combined = signed - kept * within
+    combined_A = np.zeros_like(signed_A)
+    combined_A[used] = combined
+    return combined_A
+
+
+def _regularised(
+    covariance: Floats, squares_A: Floats, share_A: Floats, width: int, shrinkage: float | None
+) -> tuple[float, float]:
+    """What the covariance is multiplied by, and what is added to its diagonal; 0 where nothing varies."""
+    share = ledoit_wolf(covariance, squares_A, share_A, width) if shrinkage is None else shrinkage
+    share = max(share, _LEAST)
+    return 1 - share, share * max(float(np.trace(covariance)), 0.0) / width
