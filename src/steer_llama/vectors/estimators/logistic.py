@@ -3,60 +3,46 @@
 Probing the difference and not the answers leaves out what the two answers of a pair have in common, their topic above
 all. AxBench (arXiv 2501.17148) compares probes with mean differences.
 
-Shapes: N pairs, D width, R rows of weights, F features.
+Shapes: N pairs, D width, R rows of weights.
 """
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
-from scipy.optimize import minimize
 from scipy.special import expit
 
-from steer_llama.vectors.estimators.differences import Differences, Floats, along
+from steer_llama.vectors.estimators.differences import Differences, along
 
 _PENALTY = 0.01
 """λ in: mean log loss + λ/2 ‖w‖², where the differences' root mean square length is 1."""
 
-_EXACT = {"gtol": 1e-9, "ftol": 1e-15, "maxiter": 1000}
+_STEEPEST = 0.25 + _PENALTY
+"""The most that the loss curves: σ' is at most 1/4, and no axis is longer than all differences together."""
+_MOMENTUM = (np.sqrt(_STEEPEST / _PENALTY) - 1) / (np.sqrt(_STEEPEST / _PENALTY) + 1)
+_STEPS = 1000
+_TOLERANCE = 1e-9
+"""Of the gradient."""
 
 
 def logistic(
     chosen_ND: npt.ArrayLike, rejected_ND: npt.ArrayLike, weights_RN: npt.ArrayLike | None = None
 ) -> npt.NDArray[np.float64]:
-    """The normal of a logistic regression without intercept, as long as the arms lie apart on it. See `Estimator`."""
-    pairs = Differences.of(chosen_ND, rejected_ND, weights_RN)
-    features_NF, back_FD = _features(pairs.values_ND)
-    squares_N = (features_NF**2).sum(axis=1)
-    axes_RD = np.empty((len(pairs.size_RN), pairs.values_ND.shape[1]))
-    for row, (size_N, sign_N) in enumerate(zip(pairs.size_RN, pairs.sign_RN, strict=True)):
-        scale = np.sqrt(size_N @ squares_N) or 1.0
-        axes_RD[row] = _normal(features_NF * (sign_N / scale)[:, None], size_N) @ back_FD
-    return along(axes_RD, pairs.mean_RD)
+    """The normal of a logistic regression without intercept, as long as the arms lie apart on it. See `Estimator`.
 
-
-def _normal(features_NF: Floats, size_N: Floats) -> Floats:
-    """The w that makes Σ size · log(1 + exp(−w·x)) + λ/2 ‖w‖² smallest."""
-
-    def loss(normal_F: Floats) -> tuple[float, Floats]:
-        margin_N = features_NF @ normal_F
-        value = float(size_N @ np.logaddexp(0, -margin_N)) + _PENALTY / 2 * float(normal_F @ normal_F)
-        return value, _PENALTY * normal_F - (size_N * expit(-margin_N)) @ features_NF
-
-    found: Floats = minimize(loss, np.zeros(features_NF.shape[1]), jac=True, method="L-BFGS-B", options=_EXACT).x
-    return found
-
-
-def _features(values_ND: Floats) -> tuple[Floats, Floats]:
-    """The differences in coordinates of their own span where that is smaller, and the way back to the residual stream.
-
-    A ridge penalty keeps the solution in the span, so nothing is lost (Kimeldorf & Wahba 1971).
+    The penalty keeps it a combination of the differences (Kimeldorf & Wahba 1971). Nesterov's method finds all rows at
+    once: the loss curves 26 times as much along one axis than along another at most, so some hundred steps do.
     """
-    n_pairs, width = values_ND.shape
-    if n_pairs >= width:
-        return values_ND, np.eye(width)
-    squares_N, axes_NN = eigh(values_ND @ values_ND.T)
-    kept = squares_N > squares_N[-1] * 1e-12
-    if not kept.any():
-        return np.zeros((n_pairs, 1)), np.zeros((1, width))
-    lengths_F, axes_NF = np.sqrt(squares_N[kept]), axes_NN[:, kept]
-    return axes_NF * lengths_F, (axes_NF / lengths_F).T @ values_ND
+    pairs = Differences.of(chosen_ND, rejected_ND, weights_RN)
+    products_NN = pairs.products_NN()
+    lengths_N = np.sqrt(np.diagonal(products_NN))
+    scale_R1 = np.sqrt(pairs.size_RN @ lengths_N**2)[:, None]
+    scaled_RN = np.divide(pairs.sign_RN, scale_R1, out=np.zeros_like(pairs.sign_RN), where=scale_R1 > 0)
+    combined_RN = ahead_RN = np.zeros_like(scaled_RN)
+    for _ in range(_STEPS):
+        margin_RN = scaled_RN * ((ahead_RN * scaled_RN) @ products_NN)
+        gradient_RN = _PENALTY * ahead_RN - pairs.size_RN * expit(-margin_RN)
+        new_RN = ahead_RN - gradient_RN / _STEEPEST
+        ahead_RN = new_RN + _MOMENTUM * (new_RN - combined_RN)
+        combined_RN = new_RN
+        if (np.abs(gradient_RN * scaled_RN) @ lengths_N).max() < _TOLERANCE:
+            break
+    return along((combined_RN * scaled_RN) @ pairs.values_ND, pairs.mean_RD)

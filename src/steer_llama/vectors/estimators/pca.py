@@ -34,19 +34,30 @@ def pca(
     """
     pairs = Differences.of(chosen_ND, rejected_ND, weights_RN)
     products_NN = pairs.products_NN()
-    signed_RN = pairs.size_RN * pairs.sign_RN
-    axes_RD = np.empty((len(signed_RN), pairs.values_ND.shape[1]))
+    combined_RN = np.zeros_like(pairs.size_RN)
+    found: dict[bytes, Floats] = {}
     for row, (size_N, sign_N) in enumerate(zip(pairs.size_RN, pairs.sign_RN, strict=True)):
-        inner_NN = products_NN * np.outer(sign_N, sign_N)
-        if centred:
-            mean_N = inner_NN @ size_N
-            inner_NN = inner_NN - mean_N[:, None] - mean_N[None] + size_N @ mean_N
-        root_N = np.sqrt(size_N)
-        combined_N = sign_N * root_N * _first(root_N[:, None] * inner_NN * root_N)
-        if centred:
-            combined_N = combined_N - combined_N @ sign_N * signed_RN[row]
-        axes_RD[row] = combined_N @ pairs.values_ND
-    return along(axes_RD, pairs.mean_RD)
+        used = np.flatnonzero(size_N)
+        size, sign = size_N[used], sign_N[used]
+        # A difference and its opposite have one axis, so without centring swapped arms change nothing.
+        key = size_N.tobytes() + (sign_N.tobytes() if centred else b"")
+        if key not in found:
+            found[key] = _axis(products_NN[np.ix_(used, used)], size, sign if centred else None)
+        combined_RN[row, used] = found[key]
+    return along(combined_RN @ pairs.values_ND, pairs.mean_RD)
+
+
+def _axis(products_NN: Floats, size_N: Floats, sign_N: Floats | None) -> Floats:
+    """The first axis as a combination of the differences that count; with signs, of the centred ones."""
+    root_N = np.sqrt(size_N)
+    if sign_N is None:
+        return root_N * _first(root_N[:, None] * products_NN * root_N)
+    inner_NN = products_NN * np.outer(sign_N, sign_N)
+    mean_N = inner_NN @ size_N
+    inner_NN = inner_NN - mean_N[:, None] - mean_N[None] + size_N @ mean_N
+    combined_N = root_N * _first(root_N[:, None] * inner_NN * root_N)
+    centred_N: Floats = sign_N * (combined_N - combined_N.sum() * size_N)
+    return centred_N
 
 
 def _first(matrix_NN: Floats) -> Floats:
