@@ -1,6 +1,5 @@
 """``export --to checkpoint``: a model's folder with the vector baked in."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ import numpy as np
 import torch
 
 from steer_llama.config import ModelSettings
-from steer_llama.errors import ConfigError
 from steer_llama.lm.baking import Baking, Compared, Source, check_tokenizers, compare, find_source, plan_baking
 from steer_llama.lm.baking import write_baking as write
 from steer_llama.lm.baking.checkpoint import CARD
 from steer_llama.lm.baking.new_folder import check_new_folder
 from steer_llama.progress import Reporter
+from steer_llama.stages.size import Size, or_recommended
 from steer_llama.vectors import SteeringVector
 from steer_llama.vectors.cards import BakedFacts, baked_card, base_license, hub_id
 
@@ -71,7 +70,8 @@ def bake(
         StorageError: ``out`` is in use, or the disk is too small.
     """
     check_new_folder(out)
-    coefficients = _coefficients(vector, layers, strength, coefficient)
+    chosen, size = or_recommended(vector, tuple(layers or ()), Size(strength, coefficient).not_zero())
+    coefficients = {layer: size.coefficient_at(vector, layer) for layer in chosen}
     source = find_source(model_settings.where, reporter)
     added = {layer: number * vector.direction_D(layer).astype(np.float64) for layer, number in coefficients.items()}
     baking = plan_baking(source.folder, added, source.name)
@@ -94,33 +94,6 @@ def bake(
     write(baking, out, reporter, finish)
     reporter.note(f"wrote {out}")
     return Baked(out, coefficients, baking.rounding, compared[0] if compared else None)
-
-
-def _coefficients(
-    vector: SteeringVector, layers: Sequence[int] | None, strength: float | None, coefficient: float | None
-) -> dict[int, float]:
-    if strength is not None and coefficient is not None:
-        raise ConfigError("--strength and --coefficient say the same thing in two ways: give one of them.")
-    given = strength if coefficient is None else coefficient
-    if given is not None and (not math.isfinite(given) or given == 0):
-        flag = "--strength" if coefficient is None else "--coefficient"
-        raise ConfigError(f"{flag} {given}: expected a finite number other than 0, e.g. 0.2.")
-    if not layers:
-        layers = () if vector.recommended_layer is None else (vector.recommended_layer,)
-    if strength is None and coefficient is None:
-        strength = vector.recommended_strength
-    missing = [] if layers else ["--layer"]
-    missing += ["--strength (or --coefficient)"] if strength is None and coefficient is None else []
-    if missing or not layers:
-        raise ConfigError(
-            f"the vector recommends nothing yet: give {' and '.join(missing)} (try a layer in the middle of the model "
-            "and a strength of 0.1 to 0.4), or find them with `steer-llama sweep` and `steer-llama report`."
-        )
-    if coefficient is not None:
-        for layer in layers:
-            vector.direction_D(layer)
-        return dict.fromkeys(layers, coefficient)
-    return {layer: vector.coefficient(layer, strength or 0.0) for layer in layers}
 
 
 def _facts(

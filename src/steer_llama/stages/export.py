@@ -6,7 +6,6 @@
 Shapes: L layers, D width.
 """
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from steer_llama.pairs import read_pairs, write_preferences
 from steer_llama.progress import Reporter
 from steer_llama.stages.bake import bake
 from steer_llama.stages.convert import format_for, opened, write
+from steer_llama.stages.size import Size
 from steer_llama.vectors import SteeringVector
 
 DPO = "dpo"
@@ -133,11 +133,11 @@ def chosen(vector: SteeringVector, wanted: Wanted, reporter: Reporter) -> Steeri
         LayerError: the vector has no such layer.
         VectorError: a strength without residual norms, or of a direction that is zero.
     """
-    _check(wanted)
+    size = Size(wanted.strength, wanted.coefficient).not_zero()
     kept = with_layers(vector, wanted.layers, reporter) if wanted.layers else vector
-    if wanted.strength is None and wanted.coefficient is None:
+    if not size.given:
         return kept
-    factors = [_factor(kept, layer, wanted) for layer in kept.layers]
+    factors = [size.coefficient_at(kept, layer) for layer in kept.layers]
     if len(kept.layers) > 1:
         best = "" if kept.recommended_layer is None else f" (the sweep's best is {kept.recommended_layer})"
         reporter.note(
@@ -175,18 +175,3 @@ def with_layers(vector: SteeringVector, layers: tuple[int, ...], reporter: Repor
         recommended_layer=recommended if recommended in layers else None,
         recommended_strength=vector.recommended_strength if recommended in (None, *layers) else None,
     )
-
-
-def _factor(vector: SteeringVector, layer: int, wanted: Wanted) -> float:
-    if wanted.coefficient is not None:
-        return wanted.coefficient
-    assert wanted.strength is not None, "one of the two is given"
-    return vector.coefficient(layer, wanted.strength)
-
-
-def _check(wanted: Wanted) -> None:
-    if wanted.strength is not None and wanted.coefficient is not None:
-        raise ConfigError("--strength and --coefficient say the same thing in two ways; give one of them.")
-    for flag, value in (("--strength", wanted.strength), ("--coefficient", wanted.coefficient)):
-        if value is not None and (not math.isfinite(value) or value == 0):
-            raise ConfigError(f"{flag} {value}: expected a finite number that is not 0, e.g. 0.2.")
