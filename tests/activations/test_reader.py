@@ -71,6 +71,50 @@ def test_a_file_that_was_cut(tmp_path: Path) -> None:
         refused(tmp_path / "cut.h5", BOTH, FileError, r"cut\.h5: ")
 
 
+def cut(name: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        values = file[name][..., :-1]
+        attributes = dict(file[name].attrs)
+        del file[name]
+        file[name] = values
+        file[name].attrs.update(attributes)
+
+    return change
+
+
+def filled(name: str, value: float) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file[name][...] = value
+
+    return change
+
+
+def renamed_bits(file: h5py.File) -> None:
+    file["answers/chosen/masks"].attrs["bits"] = ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (cut("means/response/chosen"), r"\(30, 7\) and \(30, 8\) means at layer 0, expected 30 pairs of one width"),
+        (cut("answers/chosen/offsets"), "its parts do not fit each other"),
+        (cut("answers/rejected/masks"), "its parts do not fit each other"),
+        (filled("answers/chosen/masks", 0), "an answer of answers/chosen has no response tokens"),
+        (filled("residual_norm/chosen", np.nan), "residual norms that are not positive and finite at layer 0"),
+        (filled("means/response/chosen_tokens", 0), "residual norms that are not positive"),
+        (renamed_bits, "'response' is not in list"),
+    ],
+)
+def test_what_does_not_fit_is_our_error(tmp_path: Path, change: Callable[[h5py.File], None], says: str) -> None:
+    write(tmp_path / "a.h5", made_up_layout(30))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        change(file)
+        if "not positive" in says:
+            file["residual_norm/rejected"][...] = 0
+    with pytest.raises(FileError, match=says):
+        fit(tmp_path / "a.h5", FitSettings(match=("length",), bootstrap=0), "t", SilentReporter())
+
+
 SEED_SAMPLES = 12
 LAYERS = (0, 2, 10)
 

@@ -182,6 +182,7 @@ def test_the_trained_estimator_through_the_stage(tmp_path: Path) -> None:
         ({"layers": (1,)}, "'layers' is of the estimator 'trained'; 'mean_diff' is estimated at all of them"),
         ({"estimator": "best"}, "mean_diff"),
         ({"match": ("topic",)}, "position"),
+        ({"seed": -1}, "greater than or equal to 0"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, object], says: str) -> None:

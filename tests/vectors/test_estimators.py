@@ -87,6 +87,8 @@ def test_little_and_nothing(name: str) -> None:
     estimate = ESTIMATORS[name]
     same = np.ones((5, 4), np.float32)
     assert (estimate(same, same) == 0).all()
+    alike = noise(7, width=8, seed=3)[0]
+    assert (estimate(alike, alike) == 0).all()
     chosen, rejected = noise(1, 8, seed=4)
     np.testing.assert_allclose(estimate(chosen, rejected)[0], (chosen - rejected)[0], rtol=1e-4)
     chosen, rejected = noise(2, 8, seed=4)

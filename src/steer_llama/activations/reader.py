@@ -131,12 +131,16 @@ class StoredActivations:
         with file_errors(self._path):
             ids, masks, offsets = (self._file[f"answers/{arm}/{name}"][:] for name in ("ids", "masks", "offsets"))
             bits = [str(name) for name in self._file[f"answers/{arm}/masks"].attrs["bits"]]
-        wanted, response = (1 << bits.index(name) for name in (self._positions[arm], RESPONSE))
+            wanted, response = (1 << bits.index(name) for name in (self._positions[arm], RESPONSE))
+            if len(offsets) != self.n_pairs + 1 or offsets[0] != 0 or not len(ids) == len(masks) == offsets[-1]:
+                raise ValueError(f"answers/{arm}: its parts do not fit each other")
         answers = []
         for begin, end in pairwise(offsets):
             places_T = np.flatnonzero(masks[begin:end] & wanted)
             if len(places_T) == 0:
                 places_T = np.flatnonzero(masks[begin:end] & response)
+            if len(places_T) == 0:
+                raise FileError(f"{self._path}: an answer of answers/{arm} has no response tokens. Extract again.")
             answers.append(Averaged(places_T, ids[begin:end][places_T], int(end - begin)))
         return answers
 
@@ -154,4 +158,6 @@ class StoredActivations:
                 counts_N = self._file[f"means/{RESPONSE}/{arm}_tokens"][:].astype(np.float64)
                 total += float((self._file[f"residual_norm/{arm}"][:, index] * counts_N).sum())
                 tokens += int(counts_N.sum())
+        if not (tokens > 0 and 0 < total < np.inf):
+            raise FileError(f"{self._path}: residual norms that are not positive and finite at layer {layer}.")
         return total / tokens

@@ -51,7 +51,7 @@ def fit(
             help="Resamplings of the pairs; 0 leaves the evidence out; default: 200 for mean_diff, 50 for the others.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the resamplings.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamplings.")] = 0,
 ) -> None:
     """Estimate a steering vector, with the evidence for it → vector.safetensors."""
     from steer_llama.config import FitSettings, ModelSettings

@@ -159,7 +159,7 @@ class FitSettings(Settings):
     bootstrap: int | None = Field(None, ge=0)
     """Resamplings of the pairs for the intervals; default: 200 for ``mean_diff``, 50 for the others, which take longer.
     """
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
     """``trained`` alone: the 0-based blocks whose direction is trained, each by itself."""
     train: TrainSettings = TrainSettings()

@@ -55,6 +55,11 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
         with reporter.task("fitting", len(data.layers), "layers") as advance:
             for layer in data.layers:
                 chosen_ND, rejected_ND = data.means("chosen", layer), data.means("rejected", layer)
+                if not chosen_ND.shape == rejected_ND.shape == (data.n_pairs, *chosen_ND.shape[1:]):
+                    raise FileError(
+                        f"{activations_path}: {chosen_ND.shape} and {rejected_ND.shape} means at layer {layer}, "
+                        f"expected {data.n_pairs} pairs of one width. Extract again."
+                    )
                 if not (np.isfinite(chosen_ND).all() and np.isfinite(rejected_ND).all()):
                     raise FileError(f"{activations_path}: NaN or infinity at layer {layer}. Extract again in float32.")
                 recipe.check_fits(data.model, data.model_fingerprint, data.layers, chosen_ND.shape[1])

@@ -31,13 +31,14 @@ def lda(
         weights_RN: see `Estimator`.
         shrinkage: share of the identity in Σ, above 0 to 1; default: Ledoit and Wolf's, of a row's pairs.
     """
-    answers_AD = np.concatenate([np.asarray(chosen_ND, np.float64), np.asarray(rejected_ND, np.float64)])
+    chosen, rejected = (np.asarray(arm_ND, np.float64) for arm_ND in (chosen_ND, rejected_ND))
+    answers_AD = np.concatenate([chosen, rejected])
     answers_AD -= answers_AD.mean(axis=0)
     n_answers, width = answers_AD.shape
     n_pairs = n_answers // 2
     weights = np.full((1, n_pairs), 1 / n_pairs) if weights_RN is None else np.asarray(weights_RN, np.float64)
     signed_RA = np.concatenate([weights, -weights], axis=1)
-    means_RD = signed_RA @ answers_AD
+    means_RD = weights @ (chosen - rejected)  # and not of the answers: of arms that are alike it is exactly 0
     if n_answers >= width:
         rows = (_in_dimensions(answers_AD, signed_A, shrinkage) for signed_A in signed_RA)
         return along(np.stack(list(rows)), means_RD)
