@@ -82,8 +82,11 @@ def fit(
         where = settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype)
         file = PairsFile(pairs, chosen_field, rejected_field)
         vector = fit_trained(activations, file, where, chosen, trait, reporter)
-    elif pairs is not None or model:
-        raise ConfigError(f"--pairs and --model are for --estimator trained; {estimator} needs the activations alone.")
+    elif pairs is not None or model or chosen_field is not None or rejected_field is not None:
+        raise ConfigError(
+            "--pairs, --chosen-field, --rejected-field and --model are for --estimator trained; "
+            f"{estimator} needs the activations alone."
+        )
     else:
         vector = estimate(activations, chosen, trait, reporter)
     write_vector(out, vector)

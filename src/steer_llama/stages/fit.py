@@ -1,10 +1,12 @@
 """``fit``: estimates the steering vector of every layer from activations, with the evidence for it."""
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from steer_llama.activations import Activations, PositionChoice, measure_confounds, open_activations
 from steer_llama.config import Config, FitSettings, ModelSettings
@@ -45,29 +47,13 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
         VectorError: a vector to be orthogonal to is not of this model.
     """
     choice = PositionChoice.parse(settings.positions)
-    directions: list[Any] = []
-    norms: list[float] = []
-    evidence: list[LayerEvidence] = []
-    costs: list[dict[str, float]] = []
+    fitted: list[_Fitted] = []
     with open_activations(activations_path, choice) as data:
         recipe = _recipe(data, settings)
         resampling = Resampling.draw(data.n_pairs, _count(settings), settings.seed)
         with reporter.task("fitting", len(data.layers), "layers") as advance:
             for layer in data.layers:
-                chosen_ND, rejected_ND = data.means("chosen", layer), data.means("rejected", layer)
-                if not chosen_ND.shape == rejected_ND.shape == (data.n_pairs, *chosen_ND.shape[1:]):
-                    raise FileError(
-                        f"{activations_path}: {chosen_ND.shape} and {rejected_ND.shape} means at layer {layer}, "
-                        f"expected {data.n_pairs} pairs of one width. Extract again."
-                    )
-                if not (np.isfinite(chosen_ND).all() and np.isfinite(rejected_ND).all()):
-                    raise FileError(f"{activations_path}: NaN or infinity at layer {layer}. Extract again in float32.")
-                recipe.check_fits(data.model, data.model_fingerprint, data.layers, chosen_ND.shape[1])
-                estimate = recipe.at(layer)
-                directions.append(estimate(chosen_ND, rejected_ND)[0])
-                norms.append(data.residual_norm(layer))
-                evidence.append(layer_evidence(estimate, chosen_ND, rejected_ND, resampling))
-                costs.append(recipe.costs(layer, chosen_ND, rejected_ND, resampling))
+                fitted.append(_fitted(activations_path, data, layer, recipe, resampling))
                 advance(1)
         fallback = {"chosen": data.fallbacks("chosen"), "rejected": data.fallbacks("rejected")}
     for (arm, count), positions in zip(fallback.items(), (choice.chosen, choice.rejected), strict=True):
@@ -76,9 +62,10 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
                 f"{count} of {data.n_pairs} {arm} answers have no {positions} tokens: "
                 "all their response tokens are averaged instead"
             )
-    columns = as_columns(evidence)
+    norms = [layer.residual_norm for layer in fitted]
+    evidence = [layer.evidence for layer in fitted]
     vector = SteeringVector(
-        directions_LD=np.stack(directions).astype(np.float32),
+        directions_LD=np.stack([layer.direction_D for layer in fitted]).astype(np.float32),
         layers=data.layers,
         residual_norm_L=np.asarray(norms, dtype=np.float32),
         model=data.model,
@@ -100,14 +87,46 @@ def fit(activations_path: Path, settings: FitSettings, trait: str, reporter: Rep
             "folds": len(resampling.folds_FN) if resampling else 0,
             "seed": settings.seed,
             "steer_llama": version("steer-llama"),
-            **columns,
-            **_options(recipe, costs),
+            **as_columns(evidence),
+            **_options(recipe, [layer.costs for layer in fitted]),
         },
     )
     reporter.note(f"{data.n_pairs} pairs, {settings.estimator} over {choice}: {_strongest(vector)}")
     for note in _warnings(vector):
         reporter.note(note)
     return vector
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What is found at one layer."""
+
+    direction_D: npt.NDArray[np.float64]
+    residual_norm: float
+    evidence: LayerEvidence
+    costs: dict[str, float]
+
+
+def _fitted(path: Path, data: Activations, layer: int, recipe: Recipe, resampling: Resampling | None) -> _Fitted:
+    chosen_ND, rejected_ND = data.means("chosen", layer), data.means("rejected", layer)
+    if not chosen_ND.shape == rejected_ND.shape == (data.n_pairs, *chosen_ND.shape[1:]):
+        raise FileError(
+            f"{path}: {chosen_ND.shape} and {rejected_ND.shape} means at layer {layer}, expected {data.n_pairs} pairs "
+            "of one width. Extract again."
+        )
+    if not (np.isfinite(chosen_ND).all() and np.isfinite(rejected_ND).all()):
+        raise FileError(f"{path}: NaN or infinity at layer {layer}. Extract again in float32.")
+    residual_norm = data.residual_norm(layer)
+    if not residual_norm > 0:
+        raise FileError(f"{path}: the residual stream is zero at layer {layer}. Extract again.")
+    recipe.check_fits(data.model, data.model_fingerprint, data.layers, chosen_ND.shape[1])
+    estimate = recipe.at(layer)
+    return _Fitted(
+        direction_D=estimate(chosen_ND, rejected_ND)[0],
+        residual_norm=residual_norm,
+        evidence=layer_evidence(estimate, chosen_ND, rejected_ND, resampling),
+        costs=recipe.costs(layer, chosen_ND, rejected_ND, resampling),
+    )
 
 
 def _recipe(data: Activations, settings: FitSettings) -> Recipe:
