@@ -6,7 +6,7 @@ from typing import Any
 
 FINGERPRINT = 12
 """Characters of a fingerprint that are shown."""
-_FIRST = ("pairs", "data_fingerprint", "confounds", "taken_out", "combination", "verdict")
+_FIRST = ("pairs", "data_fingerprint", "confounds", "taken_out", "training", "combination", "multiplied_by", "verdict")
 """What is shown before the rest."""
 
 
@@ -27,6 +27,13 @@ def facts_in_words(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 found.append(("matched on", _matched(matched, rest)))
             case "taken_out", {"norm_kept": list(kept), **rest}:
                 found.append(("taken out", _taken_out(kept, rest)))
+            case "training", {"layers": list(layers), **rest}:
+                start = rest.get("start")
+                found.append(("trained", f"from {start}" if isinstance(start, str) and start else "from nothing"))
+                found.extend(_trained(layer) for layer in layers)
+            case "multiplied_by", dict(factors) if factors:
+                shown = ", ".join(f"layer {layer}: {_short(factor)}" for layer, factor in factors.items())
+                found.append(("multiplied by", shown))
             case "data_fingerprint", str(digest):
                 found.append(("data", digest[:FINGERPRINT]))
             case "steer_llama", str(version):
@@ -67,7 +74,51 @@ def _taken_out(kept: list[Any], rest: Mapping[Any, Any]) -> str:
     return f"{', '.join(told) or 'nothing'}; kept {_range(kept) or 'an unknown share'} of ‖v‖"
 
 
+def _trained(layer: Any) -> tuple[str, str]:
+    """What training did at one layer; what is not there, or of another type, is passed over."""
+    if not isinstance(layer, Mapping):
+        return "  at a layer", "not known"
+    told: list[str] = []
+    before, after = (_dev(layer.get(key)) for key in ("before", "after"))
+    if "loss" in after:
+        told.append(f"dev loss {_short(before['loss'])} → " if "loss" in before else "dev loss ")
+        told[-1] += _short(after["loss"])
+    if isinstance(step := layer.get("best_step"), int):
+        told.append(f"step {step} was kept" if step else "no step was better than the start, which was kept")
+    shares = {
+        "unsteered": layer.get("unsteered_chosen_preferred"),
+        "with the vector added": after.get("chosen_preferred"),
+    }
+    preferred = [f"{share:.0%} {name}" for name, share in shares.items() if _is_number(share)]
+    pairs = layer.get("n_dev")
+    if preferred:
+        of = f" in {pairs} dev pairs" if isinstance(pairs, int) else ""
+        told.append(f"the chosen answer is preferred{of}: {', '.join(preferred)}")
+    if _is_number(share := after.get("rejected_preferred")):
+        told.append(f"the rejected one with it subtracted: {share:.0%}")
+    if _is_number(cosine := layer.get("cosine_with_start")):
+        told.append(f"cosine with the start {cosine:.2f}")
+    return f"  at layer {layer.get('layer', '?')}", "; ".join(told) or "not known"
+
+
+def _dev(measured: Any) -> Mapping[Any, Any]:
+    """What was measured on dev pairs."""
+    found = measured.get("dev") if isinstance(measured, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if _is_number(value) else str(value)
+
+
 def _range(values: Any) -> str:
-    """``0.91 to 0.99`` of a column; empty where there are no numbers in it."""
+    """``0.91 to 0.99`` of a column, or one number where they are alike; empty where there are no numbers in it."""
     numbers = [value for value in values if isinstance(value, float)] if isinstance(values, list) else []
-    return f"{min(numbers):.2f} to {max(numbers):.2f}" if numbers else ""
+    if not numbers:
+        return ""
+    low, high = f"{min(numbers):.2f}", f"{max(numbers):.2f}"
+    return low if low == high else f"{low} to {high}"
