@@ -178,6 +178,8 @@ def _about_the_hub(error: Exception, endpoint: str) -> SteerLlamaError | None:
     match error:
         case LocalEntryNotFoundError() | OfflineModeIsEnabled() | FileMetadataError() | httpx2.HTTPError():
             return EndpointError(f"{endpoint}: cannot be reached, or is no hub ({_short(error)}).")
+        case UnicodeEncodeError():
+            return ConfigError("the token holds characters that no token has. Look at HF_TOKEN.")
         case HFValidationError():
             return ConfigError(f"no name of a repository: {_short(error)}")
         case ValueError() | KeyError():
