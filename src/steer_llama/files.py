@@ -68,6 +68,17 @@ def check_output(path: Path) -> None:
             raise PermissionError(errno.EACCES, "", str(folder))
 
 
+def check_not_over(out: Path, *given: Path) -> None:
+    """Refuse to write over what is read: the new file seldom holds all that the old one does.
+
+    Raises:
+        StorageError: ``out`` is one of ``given``.
+    """
+    for path in given:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise StorageError(f"cannot write {out}: it is what is read, {path}. Name another file.")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place on success and vanishes on failure.

@@ -136,3 +136,26 @@ def test_a_vector_of_one_part_is_a_vector(folder: Path) -> None:
     ran = steer_llama("combine", "unit(e)[4:8]", "--vector", f"e={folder}/e.safetensors", "-o", folder / "one")
     assert ran.code == 0
     np.testing.assert_allclose(read_vector(folder / "one").directions_LD, unit(EMOJI).directions_LD[:2], rtol=1e-6)
+
+
+def test_it_says_no_other_format_than_it_writes(folder: Path) -> None:
+    ran = steer_llama("combine", "e", "--vector", f"e={folder}/e.safetensors", "-o", folder / "mix.gguf")
+    assert ran.code == 2
+    assert "steer-llama convert" in ran.said
+    assert not (folder / "mix.gguf").exists()
+
+
+def test_a_parent_is_not_written_over(folder: Path) -> None:
+    before = (folder / "e.safetensors").read_bytes()
+    ran = steer_llama("combine", "2*e", "--vector", f"e={folder}/e.safetensors", "-o", folder / "e.safetensors")
+    assert ran.code == 2
+    assert "what is read" in ran.said
+    assert (folder / "e.safetensors").read_bytes() == before
+
+
+def test_without_residual_norms_no_sweep_is_advised(folder: Path) -> None:
+    save_vector(folder / "e.pt", EMOJI, "seed")
+    ran = steer_llama("combine", "(-e)", "--vector", f"e={folder}/e.pt", "-o", folder / "mix.safetensors")
+    assert ran.code == 0
+    assert "cannot try it: use --layer and --coefficient" in ran.said
+    assert read_vector(folder / "mix.safetensors").direction_D(4)[0] == -EMOJI.direction_D(4)[0]

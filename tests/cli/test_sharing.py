@@ -123,12 +123,26 @@ def test_tokens(hub: Hub, path: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not hub.repos
 
 
+def test_a_token_that_is_none(hub: Hub, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_é")
+    failed(steer_llama("push", path, REPO), 2, "the token holds characters", "HF_TOKEN")
+    failed(steer_llama("pull", REPO, "-o", tmp_path / "o.safetensors"), 2, "the token holds characters")
+
+
+@pytest.mark.usefixtures("hub")
+def test_files_that_are_not_ours(path: Path, tmp_path: Path) -> None:
+    assert steer_llama("convert", path, tmp_path / "v.npz").code == 0
+    failed(steer_llama("push", tmp_path / "v.npz", REPO), 2, "is a file of numpy", "steer-llama convert")
+    failed(steer_llama("push", tmp_path, REPO), 2, "is a folder")
+    failed(steer_llama("pull", REPO, "-o", tmp_path / "o.gguf"), 2, ".safetensors", "steer-llama convert")
+
+
 def test_what_is_not_there(hub: Hub, path: Path, tmp_path: Path) -> None:
     failed(steer_llama("pull", REPO, "-o", tmp_path / "out"), 2, f"no repository {REPO}")
     hub.repos[REPO] = Repo(files={"README.md": b"hello"})
     failed(steer_llama("pull", REPO, "-o", tmp_path / "out"), 2, "holds no vector.safetensors")
     failed(steer_llama("push", tmp_path / "none", REPO), 2, "no such file")
-    failed(steer_llama("push", path.parent, REPO), 2, "no such file")
+    failed(steer_llama("push", path.parent, REPO), 2, "is a folder")
 
 
 def test_what_was_pulled_is_not_trusted(hub: Hub, path: Path, tmp_path: Path) -> None:

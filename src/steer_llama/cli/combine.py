@@ -25,7 +25,7 @@ def combine(
         str,
         typer.Argument(
             help="e.g. 'emoji + 0.5*playful'. There are + - * /, layers as a[12] and a[10:20], unit(a), relative(a), "
-            "project_out(a, b), project_onto(a, b), select(a, 3, 5)."
+            "project_out(a, b), project_onto(a, b), select(a, 3, 5). One that begins with a minus: in brackets, '(-a)'."
         ),
     ],
     vectors: Annotated[
@@ -39,15 +39,18 @@ def combine(
     any_model: AnyModel = False,
 ) -> None:
     """Make one vector of several, and say how far they get into each other's way → vector.safetensors."""
-    from steer_llama.files import check_output
+    from steer_llama.files import check_not_over, check_output
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.combine import combine as evaluate
     from steer_llama.stages.combine import interference, named_files, named_formats
+    from steer_llama.stages.vector_files import check_ours
     from steer_llama.vectors import write_vector
 
     files = named_files(vectors)
     formats = named_formats(forms or (), files)
+    check_ours(out)
     check_output(out)
+    check_not_over(out, *files.values())
     combined = evaluate(expression, files, forms=formats, any_model=any_model)
     write_vector(out, combined.vector)
     console = Console()
@@ -57,7 +60,13 @@ def combine(
     reporter = ConsoleReporter()
     for note in combined.notes:
         reporter.note(plain(note, 600).plain)
-    reporter.note(f"wrote {out}; it has no recommendation: find its layer and strength with `steer-llama sweep`")
+    then = (
+        "it says nothing of the residual's norm either, so `steer-llama sweep` cannot try it: use --layer and "
+        "--coefficient"
+        if combined.vector.residual_norm_L is None
+        else "find its layer and strength with `steer-llama sweep`"
+    )
+    reporter.note(f"wrote {out}; it has no recommendation: {then}")
 
 
 def _table(combined: "Combined") -> Table:

@@ -61,6 +61,7 @@ def fit(
     from steer_llama.stages.conversations import PairsFile
     from steer_llama.stages.fit import fit as estimate
     from steer_llama.stages.fit import fit_trained
+    from steer_llama.stages.vector_files import check_ours
     from steer_llama.vectors import write_vector
 
     reporter = ConsoleReporter()
@@ -75,6 +76,7 @@ def fit(
         seed=seed,
         layers=None if layers is None else numbers(layers, int, "--layers"),
     )
+    check_ours(out)
     check_output(out)
     if estimator == "trained":
         if pairs is None or not model:

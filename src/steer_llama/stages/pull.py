@@ -8,6 +8,7 @@ from steer_llama.errors import ConfigError, InputError
 from steer_llama.files import atomic_path, check_output, storage_errors
 from steer_llama.progress import Reporter
 from steer_llama.stages.push import VECTOR_FILE
+from steer_llama.stages.vector_files import check_ours
 from steer_llama.vectors import SteeringVector, read_vector
 from steer_llama.vectors.hub import check_repo_id, download
 
@@ -23,6 +24,7 @@ def pull(repo_id: str, out: Path, reporter: Reporter, *, revision: str | None = 
         StorageError: the place cannot be written.
     """
     check_repo_id(repo_id)
+    check_ours(out)
     check_output(out)
     with storage_errors(out), tempfile.TemporaryDirectory(prefix="steer-llama-pull-") as folder:
         fetched = download(repo_id, VECTOR_FILE, revision, Path(folder))

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from steer_llama.errors import FileError
 from steer_llama.progress import Reporter
-from steer_llama.vectors import read_vector
+from steer_llama.stages.vector_files import read_any
 from steer_llama.vectors.cards import vector_card
 from steer_llama.vectors.hub import Uploaded, upload
 
@@ -20,7 +21,13 @@ def push(path: Path, repo_id: str, reporter: Reporter, *, private: bool = False,
         ConfigError: the repository's name, the token or its rights are wrong.
         EndpointError: the hub cannot be reached, or failed.
     """
-    vector = read_vector(path)
+    reading = read_any(path)
+    if reading.format != "steer-llama":
+        raise FileError(
+            f"{path}: is a file of {reading.format}; what is pushed is steer-llama's own format. Write it first: "
+            f"`steer-llama convert {path} vector.safetensors`."
+        )
+    vector = reading.vector
     files: dict[str, Path | bytes] = {VECTOR_FILE: path, CARD_FILE: vector_card(vector, repo_id).encode()}
     message = message or f"Steering vector {vector.trait}".strip()
     uploaded = upload(repo_id, files, private=private, message=message)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from steer_llama.errors import AmbiguousFormatError, FileError
-from steer_llama.vectors import Reading, open_vector
+from steer_llama.errors import AmbiguousFormatError, ConfigError, FileError
+from steer_llama.vectors import FORMATS, Reading, open_vector
 
 _OTHER_KINDS = {
     b"\x89HDF\r\n\x1a\n": "it looks like HDF5, as activations are: `steer-llama fit` makes a vector of them",
@@ -38,6 +38,20 @@ def read_any(path: Path, form: str | None = None) -> Reading:
         if beginning.startswith(_GGUF):
             raise FileError(f"{error} If it is a model's GGUF, give it to --model.") from error
         raise
+
+
+def check_ours(out: Path) -> None:
+    """Refuse a name that says another format than ours, which is what is written.
+
+    Raises:
+        ConfigError: it ends as another tool's files do.
+    """
+    ours = FORMATS["steer-llama"].suffix
+    if out.suffix != ours and out.suffix in {form.suffix for form in FORMATS.values()}:
+        raise ConfigError(
+            f"{out}: what is written is {ours}, steer-llama's own format. Name it so, and write another with "
+            f"`steer-llama convert {out.with_suffix(ours)} {out}`."
+        )
 
 
 def _beginning(path: Path) -> bytes:
