@@ -64,12 +64,25 @@ def test_a_bare_array_is_asked_for_by_name() -> None:
         ("convert v.safetensors o.npz --to none", ["format 'none': unknown", "numpy"]),
         ("convert v.safetensors o.npz --from none", ["format 'none': unknown"]),
         ("convert v.safetensors o.json --to saklas", ["ends in .safetensors"]),
-        ("export v.safetensors --to none -o o", ["format 'none': unknown"]),
+        ("export v.safetensors --to none -o o", ["--to none: unknown"]),
         ("export v.safetensors --to numpy -o o --layer 5", ["no layer 5; it has 4, 7, 9"]),
         ("export v.safetensors --to numpy -o o --strength 0.1 --coefficient 2", ["give one"]),
         ("export v.safetensors --to numpy -o o --strength nan", ["--strength nan", "finite"]),
         ("export v.safetensors --to numpy -o o --coefficient 0", ["--coefficient 0"]),
         ("export v.safetensors --to numpy -o o --coefficient 1e300", ["NaN or infinity"]),
+        ("export v.safetensors --to none -o o", ["numpy, ", "checkpoint, dpo"]),
+        ("convert v.safetensors v.safetensors --to gguf", ["v.safetensors", "what is read", "another file"]),
+        ("export v.safetensors --to numpy -o ./v.safetensors", ["what is read"]),
+        ("convert . o.npz", ["is a folder", "--model"]),
+        (
+            "export v.safetensors --to numpy -o o.npz --any-model --no-verify",
+            ["--no-verify, --any-model", "checkpoint"],
+        ),
+        ("export v.safetensors --to numpy -o o.npz --device cpu", ["--device", "leave it out"]),
+        (
+            "export v.safetensors --to checkpoint -m tiny -o o --layer 4 --strength 0.1 --model-type llama",
+            ["leave --model-type out"],
+        ),
         ("export v.safetensors --to dpo -o o --layer 4", ["--to dpo writes pairs", "leave those flags out"]),
     ],
 )
@@ -170,3 +183,18 @@ def test_others_vectors_have_no_strength(here: Path, made: Made) -> None:
         for word in words:
             assert word in ran.said, ran.said
     assert not Path("o").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_does_not_tell_its_format_says_where_to_name_it() -> None:
+    done("convert v.safetensors rows.pt --to assistant-axis")
+    refused("convert rows.pt o.npz", "Here: --from assistant-axis or --from persona-vectors")
+    refused("generate hi -m tiny --layer 4 --coefficient 1 --vector rows.pt", "steer-llama convert rows.pt", "--from")
+
+
+def test_pairs_are_not_written_over(folder: Path) -> None:
+    pairs = folder / "pairs.jsonl"
+    pairs.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    before = pairs.read_bytes()
+    refused("export pairs.jsonl --to dpo -o pairs.jsonl", "what is read")
+    assert pairs.read_bytes() == before

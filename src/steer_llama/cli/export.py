@@ -48,11 +48,21 @@ def export(
 ) -> None:
     """Write a vector for another tool, or a model that is always steered; what is lost is said."""
     from steer_llama.config import ModelSettings
+    from steer_llama.errors import ConfigError
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.export import Target, Wanted
     from steer_llama.stages.export import export as write
 
     wanted = Wanted(tuple(layer or ()), strength, coefficient)
+    of_a_model = {
+        "--no-verify": not verify,
+        "--device": device != "auto",
+        "--n-devices": n_devices != 1,
+        "--dtype": dtype != "auto",
+        "--any-model": any_model,
+    }
+    if not model and (without := [flag for flag, given_it in of_a_model.items() if given_it]):
+        raise ConfigError(f"{', '.join(without)}: only for --to checkpoint with --model; leave it out.")
     target = None
     if model:
         where = settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype)

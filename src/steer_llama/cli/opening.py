@@ -15,9 +15,16 @@ def opened_for_use(path: Path, reporter: "Reporter") -> "SteeringVector":
         FileError: missing, damaged, or of no format that tells itself.
         VectorError: its content is no vector.
     """
-    from steer_llama.vectors import open_vector
+    from steer_llama.errors import AmbiguousFormatError, FileError
+    from steer_llama.stages.vector_files import read_any
 
-    reading = open_vector(path)
+    try:
+        reading = read_any(path)
+    except AmbiguousFormatError as error:
+        choice = " or ".join(error.candidates)
+        raise FileError(
+            f"{error} Write it as ours first: steer-llama convert {path} vector.safetensors --from FORMAT ({choice})."
+        ) from error
     for note in reading.notes:
         reporter.note(f"{path.name}: {note}")
     if not reading.vector.model_fingerprint:

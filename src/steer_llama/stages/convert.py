@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from steer_llama.errors import ConfigError
-from steer_llama.files import check_output
+from steer_llama.errors import AmbiguousFormatError, ConfigError, FileError
+from steer_llama.files import check_not_over, check_output
 from steer_llama.progress import Reporter
-from steer_llama.vectors import FORMATS, Reading, SteeringVector, open_vector, save_vector
+from steer_llama.stages.vector_files import read_any
+from steer_llama.vectors import FORMATS, SteeringVector, save_vector
 
 _OF_AN_ENDING = {".safetensors": "steer-llama", ".gguf": "gguf"}
 """Where several formats share an ending: the one that is meant without a name."""
@@ -29,10 +30,11 @@ def convert(
         ConfigError: a format that there is not, or an ending that several formats share.
         FileError: the file is missing, damaged, or does not tell its format.
         VectorError: its content is no vector, or one that the new format cannot hold.
-        StorageError: the place cannot be written.
+        StorageError: the place cannot be written, or is what is read.
     """
     name = format_for(out, out_format)
     check_output(out)
+    check_not_over(out, given)
     vector = opened(given, given_format, reporter)
     if model_type:
         vector = replace(vector, model_type=model_type)
@@ -41,7 +43,10 @@ def convert(
 
 def opened(given: Path, given_format: str, reporter: Reporter) -> SteeringVector:
     """A vector of any format, with what its reader noticed told."""
-    reading: Reading = open_vector(given, given_format or None)
+    try:
+        reading = read_any(given, given_format or None)
+    except AmbiguousFormatError as error:
+        raise FileError(f"{error} Here: {' or '.join(f'--from {name}' for name in error.candidates)}.") from error
     vector = reading.vector
     reporter.note(f"{given}: {reading.format}, {_layers(vector)}, {vector.width} wide")
     for note in reading.notes:

@@ -13,13 +13,13 @@ import numpy as np
 
 from steer_llama.config import ModelSettings
 from steer_llama.errors import ConfigError
-from steer_llama.files import check_output
+from steer_llama.files import check_not_over, check_output
 from steer_llama.pairs import read_pairs, write_preferences
 from steer_llama.progress import Reporter
 from steer_llama.stages.bake import bake
 from steer_llama.stages.convert import format_for, opened, write
 from steer_llama.stages.size import Size
-from steer_llama.vectors import SteeringVector
+from steer_llama.vectors import FORMATS, SteeringVector
 
 DPO = "dpo"
 CHECKPOINT = "checkpoint"
@@ -76,9 +76,11 @@ def export(
         FileError: the file is missing, damaged, or of another kind.
         LayerError: the vector has no such layer.
         VectorError: a strength without residual norms, or what the format cannot hold.
-        StorageError: the place cannot be written.
+        StorageError: the place cannot be written, or is what is read.
     """
     asked = wanted or Wanted()
+    if to not in (*FORMATS, CHECKPOINT, DPO):
+        raise ConfigError(f"--to {to}: unknown. There are: {', '.join((*FORMATS, CHECKPOINT, DPO))}.")
     if (to == CHECKPOINT) != (target is not None):
         raise ConfigError(
             "--to checkpoint needs --model, the model that the vector is baked into."
@@ -86,6 +88,8 @@ def export(
             else f"--to {to} writes no model: leave --model out."
         )
     if target is not None:
+        if model_type:
+            raise ConfigError("--to checkpoint asks the model itself for its architecture: leave --model-type out.")
         bake(
             opened(given, given_format, reporter),
             target.model,
@@ -99,6 +103,7 @@ def export(
         )
         return
     check_output(out)
+    check_not_over(out, given)
     if to == DPO:
         if asked != Wanted() or given_format or model_type:
             raise ConfigError("--to dpo writes pairs, which have no layers, strength or format: leave those flags out.")

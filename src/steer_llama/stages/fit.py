@@ -19,6 +19,7 @@ from steer_llama.stages.conversations import PairsFile
 from steer_llama.stages.stage import Stage
 from steer_llama.stages.train import ESTIMATOR as TRAINED
 from steer_llama.stages.train import train_vector
+from steer_llama.stages.vector_files import read_any
 from steer_llama.vectors import (
     LINEAR,
     LayerEvidence,
@@ -28,7 +29,6 @@ from steer_llama.vectors import (
     SteeringVector,
     as_columns,
     layer_evidence,
-    open_vector,
     write_vector,
 )
 
@@ -137,7 +137,7 @@ def _recipe(data: Activations, settings: FitSettings) -> Recipe:
     names = [path.stem for path in settings.orthogonal_to]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"--orthogonal-to: two vectors are called {twice[0]!r}; rename one of the files.")
-    others = {name: open_vector(path).vector for name, path in zip(names, settings.orthogonal_to, strict=True)}
+    others = {name: read_any(path).vector for name, path in zip(names, settings.orthogonal_to, strict=True)}
     return Recipe(settings.estimator, matching, settings.project_out_mean, others)
 
 
