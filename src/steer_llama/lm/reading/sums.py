@@ -59,10 +59,8 @@ class Sums:
         hidden_RD = hidden_BRD[0]
         weights_SR, first_CR = self._on(hidden_RD.device)
         full_RD = hidden_RD.float()
-        # In float64 where there is one: float32's last bit depends on where in memory the numbers lie.
-        exact = torch.float32 if full_RD.device.type == "mps" else torch.float64
-        norms_C = first_CR.to(exact) @ torch.linalg.vector_norm(full_RD, dim=-1, dtype=exact)
-        self._arrived.append((self._wanted.layers.index(layer), weights_SR @ full_RD, norms_C))
+        norm_R = torch.linalg.vector_norm(full_RD, dim=-1)
+        self._arrived.append((self._wanted.layers.index(layer), weights_SR @ full_RD, first_CR @ norm_R))
         if self._kept is not None:
             self._kept.add(self._wanted.layers.index(layer), hidden_RD)
 
