@@ -45,7 +45,7 @@ def test_killed_at_random_and_run_again(tiny_model: LanguageModel, tmp_path: Pat
     settings = ExtractSettings(save_every=3, tokens=kind == "tokens")
 
     def extract(path: Path, budget: int) -> None:
-        # Which budget a run asks for does not matter once another one has begun the file.
+        # Which budget a run asks for does not matter once another one has written a pair; before that it settles it.
         reader = PackedReader(tiny_model, budget)
         extract_pairs(reader, tiny.pairs(PAIRS), settings, path, SilentReporter(), store=store)
 
@@ -56,7 +56,7 @@ def test_killed_at_random_and_run_again(tiny_model: LanguageModel, tmp_path: Pat
     kills: list[int] = []
     while len(kills) < KILLS:
         path = tmp_path / f"{finished}.h5"
-        budget = 100 if on_disk(path, "token_budget") else 256
+        budget = 100 if on_disk(path, "pairs_done") else 256
         status = forked(partial(extract, path, budget), seconds * draw.uniform(0.05, 0.9))
         if status:
             kills.append(on_disk(path, "pairs_done"))
