@@ -12,7 +12,7 @@ import torch
 from steer_llama.lm.baking import bake_checkpoint
 from steer_llama.lm.embedded import embedded_folder
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.progress import SilentReporter
 from tests.llamacpp.conftest import Floats, LlamaCpp
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.vectors import SteeringVector, open_vector, save_vector
 from tests.llamacpp.conftest import Floats, LlamaCpp
 

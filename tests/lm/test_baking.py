@@ -13,7 +13,7 @@ from steer_llama.errors import LayerError, ModelError, VectorError
 from steer_llama.lm.baking import bake_checkpoint, place_of, plan_baking
 from steer_llama.lm.baking.families import FAMILIES
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.progress import SilentReporter
 from tests.lm.baking_models import BAKEABLE, LAYERS, SHAPE, WIDTH, opened, save_model, save_random
 from tests.lm.models import ARCHITECTURES

@@ -113,14 +113,14 @@ def test_a_trial_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model("llama")
     monkeypatch.setattr(fused, "_turned", lambda heads_RHA, *_: heads_RHA.clone())
     assert "a trial was" in fastest_blocks(model).about
-    monkeypatch.setattr(fused, "_Matrix", lambda *_: 1 / 0)
+    monkeypatch.setattr(fused, "PackedMatrix", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fastest_blocks(model)
 
     def missing(*_: object) -> None:
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute")
 
-    monkeypatch.setattr(fused, "_Matrix", missing)
+    monkeypatch.setattr(fused, "PackedMatrix", missing)
     assert "failed on a trial" in fastest_blocks(model).about
 
 

@@ -15,7 +15,10 @@ from transformers import GenerationConfig
 from steer_llama.config import ModelSettings, Sampling
 from steer_llama.errors import ContextLengthError
 from steer_llama.lm.endpoint import LocalEndpoint
-from steer_llama.lm.generate import Generation, Row, _SeededNoise, generate
+from steer_llama.lm.generation import Generation, Row, generate
+from steer_llama.lm.generation.padded import write_padded
+from steer_llama.lm.generation.rows import read_answer
+from steer_llama.lm.generation.sampling import Sampler, generator_of
 from steer_llama.lm.load import LanguageModel, load_model
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.progress import SilentReporter
@@ -28,8 +31,11 @@ WARM = Sampling(temperature=0.7, max_tokens=16)
 
 
 def write(model: LanguageModel, rows: Sequence[Row], sampling: Sampling, batch_size: int = 8) -> list[Generation]:
-    found = dict(pair for batch in generate(model, rows, sampling, batch_size) for pair in batch)
+    """By continuous batching, which has to write what transformers' own loop writes."""
+    ways = (generate, write_padded)
+    found, padded = (dict(pair for batch in way(model, rows, sampling, batch_size) for pair in batch) for way in ways)
     assert sorted(found) == list(range(len(rows)))
+    assert found == padded
     return [found[index] for index in range(len(rows))]
 
 
@@ -70,9 +76,8 @@ def test_seeds(tiny_llama: LanguageModel) -> None:
 def test_the_noise_samples_the_softmax() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -torch.inf])
     draws = 20_000
-    noise = _SeededNoise([3])
-    empty = torch.zeros(1, 0, dtype=torch.long)
-    chosen = torch.tensor([int(noise(empty, logits[None]).argmax()) for _ in range(draws)])
+    sampler, generator = Sampler(Sampling(temperature=1)), generator_of(3)
+    chosen = torch.tensor([sampler.choose(logits[None], [[]], [generator])[0] for _ in range(draws)])
     counts = torch.bincount(chosen, minlength=5).double()
     expected = torch.softmax(logits.double(), 0) * draws
     assert counts[4] == 0
@@ -116,8 +121,8 @@ def test_stops(tiny_llama: LanguageModel) -> None:
     # The tokenizer's own end of turn stops too, though the generation configuration does not name it.
     model = with_stops(tiny_llama, 7, tiny_llama.tokenizer.convert_ids_to_tokens(stop))
     steps: list[int] = []
-    model.hf.register_forward_hook(lambda *_: steps.append(1))
-    assert write(model, [row], GREEDY) == [answer]
+    model.hf.model.norm.register_forward_hook(lambda *_: steps.append(1))
+    assert [pair for batch in generate(model, [row], GREEDY, 8) for pair in batch] == [(0, answer)]
     assert len(steps) == answer.tokens + 1, "it does not write on behind the end"
 
 
@@ -132,8 +137,7 @@ def test_half_an_emoji_at_the_cut_is_left_out(tiny_llama: LanguageModel) -> None
     model.tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
     tokens = model.tokenizer("ok ! 🙈", add_special_tokens=False)["input_ids"]
     assert model.tokenizer.decode(tokens[:-1]) == "ok! \ufffd", "what transformers does to punctuation"
-    model.hf.generate = lambda input_ids, **_: torch.tensor([[*input_ids[0], *tokens[:-1]]])
-    [answer] = write(model, [Row((5,), 0)], GREEDY)
+    answer = read_answer(model, tokens[:-1], frozenset())
     assert answer.text == "ok !", "and the space before a mark stays"
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from steer_llama.lm.capture import reading, run_blocks
-from steer_llama.lm.generate import pad_left
+from steer_llama.lm.generation.padded import pad_left
 from steer_llama.lm.layers import residual_of
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.reading import Conversation, PackedReader, Pooled, Wanted

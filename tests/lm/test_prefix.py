@@ -2,13 +2,14 @@ import pytest
 import torch
 
 from steer_llama.config import Sampling
-from steer_llama.lm import generate as generating
 from steer_llama.lm import prefix, score
-from steer_llama.lm.generate import Row, generate, pad_left
+from steer_llama.lm.generation import Row
+from steer_llama.lm.generation import padded as generating
+from steer_llama.lm.generation.padded import pad_left, write_padded
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.prefix import MIN_TOKENS, shared_prefix
 from steer_llama.lm.score import answer_nll
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import encode_answer
 from steer_llama.records import Message
 
@@ -18,7 +19,7 @@ SAMPLING = Sampling(temperature=0.7, repetition_penalty=1.1, max_tokens=12)
 
 
 def written(model: LanguageModel, rows: list[Row]) -> list[str]:
-    (batch,) = generate(model, rows, SAMPLING, batch_size=8)
+    (batch,) = write_padded(model, rows, SAMPLING, batch_size=8)
     return [answer.text for _, answer in sorted(batch, key=lambda item: item[0])]
 
 

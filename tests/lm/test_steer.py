@@ -9,9 +9,9 @@ import torch
 from steer_llama.config import Sampling
 from steer_llama.errors import LayerError, SteeringInactiveError, VectorError
 from steer_llama.lm.capture import reading, run_blocks
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from tests.lm.models import ARCHITECTURES, random_model
 
 IDS_BT = torch.tensor([[5, 9, 33, 7], [41, 12, 3, 60], [28, 17, 11, 50]])

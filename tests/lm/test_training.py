@@ -19,9 +19,9 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from steer_llama.config import Sampling, TrainSettings
 from steer_llama.errors import ContextLengthError, FileError, LayerError, ModelError, VectorError
 from steer_llama.lm.capture import reading, run_blocks
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.lm.training import Measured, Trained, train_direction
 from steer_llama.lm.training import upper as upper_module

@@ -14,7 +14,7 @@ from steer_llama.config import ModelSettings
 from steer_llama.errors import ConfigError, LayerError, ModelError, StorageError, VectorError
 from steer_llama.lm.baking import writing
 from steer_llama.lm.load import LanguageModel, load_fresh
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.progress import SilentReporter
 from steer_llama.stages.bake import Baked, bake
 from steer_llama.vectors import SteeringVector

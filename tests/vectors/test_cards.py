@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.vectors import SteeringVector, write_vector
 from steer_llama.vectors.cards import BakedFacts, baked_card, base_license, hub_id, vector_card
 from tests.vectors.test_vector import vector

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from steer_llama.config import ModelSettings, Sampling
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.progress import SilentReporter
 from steer_llama.stages.bake import bake
 from steer_llama.vectors import SteeringVector

@@ -13,9 +13,9 @@ import torch
 
 from steer_llama.config import Sampling
 from steer_llama.lm.embedded import embedded_folder
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.progress import SilentReporter
 from steer_llama.stages.export import Wanted, export

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from steer_llama.config import Sampling
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.records import ChatReply, ChatRequest

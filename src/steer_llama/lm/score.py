@@ -53,8 +53,12 @@ def _batch_nll(model: LanguageModel, answers: Sequence[AnswerTokens]) -> list[fl
 
 def to_logits(model: LanguageModel, hidden_SD: Tensor) -> Tensor:
     """Logits (S, V), in float32 or better, of what the final norm gave, with what some architectures do after it."""
-    logits = model.hf.get_output_embeddings()(hidden_SD)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return scaled_logits(model, model.hf.get_output_embeddings()(hidden_SD))
+
+
+def scaled_logits(model: LanguageModel, projected_SV: Tensor) -> Tensor:
+    """What some architectures do after the projection onto the vocabulary (S, V); float32 or better."""
+    logits = projected_SV.to(torch.promote_types(projected_SV.dtype, torch.float32))
     config = model.text_config
     if scale := getattr(config, "logit_scale", None):  # Cohere
         logits = logits * scale

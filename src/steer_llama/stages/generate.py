@@ -8,10 +8,10 @@ import torch
 
 from steer_llama.chat import build_messages, question_seed
 from steer_llama.config import ModelSettings, Sampling
-from steer_llama.lm.generate import Row
-from steer_llama.lm.generate import generate as write
+from steer_llama.lm.generation import Row
+from steer_llama.lm.generation import generate as write
 from steer_llama.lm.load import load_model
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.progress import Reporter
 from steer_llama.stages.size import Size, or_recommended

@@ -14,10 +14,10 @@ from steer_llama.chat import Journal, build_messages, question_seed
 from steer_llama.config import Sampling
 from steer_llama.errors import ModelError
 from steer_llama.files import digest_json
-from steer_llama.lm.generate import Generation, Row, generate
+from steer_llama.lm.generation import Generation, Row, generate
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.score import answer_nll
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import AnswerTokens, encode_answer, encode_prompt
 from steer_llama.progress import Reporter
 from steer_llama.records import Demonstration, Message, Response, SplitName, Trial, as_json

@@ -13,7 +13,7 @@ import torch
 
 from steer_llama.errors import ConfigError, FileError, VectorError
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.vectors import (
     FORMATS,
     SteeringVector,

@@ -18,7 +18,7 @@ from steer_llama.config import ModelSettings
 from steer_llama.errors import ModelError
 from steer_llama.lm.layers import check_layers
 from steer_llama.lm.load import LanguageModel, load_fresh
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.lm.weights import LOADING_ERRORS
 from steer_llama.progress import Reporter
 

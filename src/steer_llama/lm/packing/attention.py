@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,16 @@ class How:
     """Of the tokens before it, itself included, a query sees this many; ``None``: all."""
     softcap: float | None = None
     sinks_H: Tensor | None = None
+
+
+class Attends(Protocol):
+    """Says what the rows of one forward pass attend to."""
+
+    def attend(
+        self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, scaling: float | None, how: How
+    ) -> Tensor:
+        """What the pass's rows (1, H, R, D) attend to, as (1, R, H, D); keys and values may have fewer heads."""
+        ...
 
 
 class Memory:
@@ -104,7 +114,7 @@ class Pass:
                 part = run.within(begin, begin + step)
                 assert part is not None, "a block of a run has rows"
                 place, upto = slice(begin - self._first, part.rows[1] - self._first), part.last_position
-                attended = _attend(
+                attended = attend_to(
                     queries[:, :, place],
                     seen[:, :, :upto],
                     seen_values[:, :, :upto],
@@ -145,10 +155,10 @@ class Pass:
         return self._masks[key]
 
 
-def _attend(
+def attend_to(
     queries: Tensor, keys: Tensor, values: Tensor, mask_RK: Tensor | None, scaling: float | None, how: How
 ) -> Tensor:
-    """(1, H, R, D), keys and values may have fewer heads."""
+    """(B, H, R, D); keys and values may have fewer heads. Without a mask (or one for each of B) it is causal."""
     if how.softcap is None and how.sinks_H is None:
         return torch.nn.functional.scaled_dot_product_attention(
             queries,
@@ -178,7 +188,7 @@ def _attend(
     return weights.to(values.dtype) @ values
 
 
-_current: ContextVar[Pass] = ContextVar("steer_llama_pass")
+_current: ContextVar[Attends] = ContextVar("steer_llama_pass")
 
 
 def _packed_attention(
@@ -212,7 +222,7 @@ def packed_attention(hf: Any) -> Iterator[None]:
 
 
 @contextmanager
-def computing(part: Pass) -> Iterator[None]:
+def computing(part: Attends) -> Iterator[None]:
     """Make ``part`` the pass that the model's attention computes."""
     token = _current.set(part)
     try:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.machine_memory import available_bytes, total_bytes
-from steer_llama.lm.packing.attention import How, Pass
-from steer_llama.lm.packing.blocks import Read
+from steer_llama.lm.packing.attention import Attends, How
+from steer_llama.lm.packing.blocks import Edit, Read
+from steer_llama.lm.packing.matrix import PackedMatrix
 from steer_llama.lm.packing.tree import Ids
 
 _LAYERS = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer"}
@@ -28,8 +29,8 @@ _LAYERS = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer"}
 _SILU = ("silu", "swish")
 _SHARE = 0.25
 """Of the machine's memory that the second copy may take."""
-_USUAL_ROWS = 1024
-"""Rows that oneDNN is told to expect."""
+_Turn = tuple[Tensor, Tensor]
+"""Cosines and sines (R, 1, A) of the rotary embedding."""
 
 
 def not_fusable(model: LanguageModel) -> str | None:
@@ -63,39 +64,14 @@ def _linears(block: Any) -> tuple[Any, ...]:
     return (*projections, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
 
 
-class _Matrix:
-    """Weight and bias of one or several linear layers side by side, in oneDNN's order."""
-
-    def __init__(self, linears: Sequence[Any], norm_D: Tensor | None = None) -> None:
-        """``norm_D``: what the input is multiplied by first."""
-        dtype = linears[0].weight.dtype
-        weight_OI = torch.cat([each.weight for each in linears])
-        if norm_D is not None:
-            weight_OI = (weight_OI.float() * norm_D.float()).to(dtype)
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_OI.contiguous(), _USUAL_ROWS)
-        biases = [
-            torch.zeros(each.out_features, dtype=dtype) if each.bias is None else each.bias.detach() for each in linears
-        ]
-        self._bias = None if all(each.bias is None for each in linears) else torch.cat(biases)
-
-    def __call__(self, inputs: Tensor, activation: str = "none") -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self._bias, activation, [], "")
-        return out
-
-    def combined(self, inputs: Tensor, other: Tensor, how: str) -> Tensor:
-        """The product, then and ``other`` added to it (``add``) or multiplied with it (``mul``)."""
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(inputs, other, self._weight, self._bias, how)
-        return out
-
-
 @dataclass(frozen=True)
 class _Block:
-    projections: _Matrix
+    projections: PackedMatrix
     """D → (H + 2K) · A: queries, keys, values."""
-    output: _Matrix
-    gate: _Matrix
-    up: _Matrix
-    down: _Matrix
+    output: PackedMatrix
+    gate: PackedMatrix
+    up: PackedMatrix
+    down: PackedMatrix
     window: int | None
     scaling: float
 
@@ -122,34 +98,50 @@ class FusedBlocks:
         # Mistral's windows stand in its configuration, Qwen's beside each layer.
         everywhere = self._model.text_config.sliding_window if self._model.text_config.model_type == "mistral" else None
         return _Block(
-            projections=_Matrix((query, key, value), before_attention),
-            output=_Matrix((output,)),
-            gate=_Matrix((gate,), before_mlp),
-            up=_Matrix((up,), before_mlp),
-            down=_Matrix((down,)),
+            projections=PackedMatrix((query, key, value), before_attention),
+            output=PackedMatrix((output,)),
+            gate=PackedMatrix((gate,), before_mlp),
+            up=PackedMatrix((up,), before_mlp),
+            down=PackedMatrix((down,)),
             window=getattr(block.self_attn, "sliding_window", everywhere),
             scaling=float(block.self_attn.scaling),
         )
 
-    def run(self, ids_R: Ids, positions_R: Ids, part: Pass, layers: Sequence[int], read: Read) -> None:
+    def run(self, ids_R: Ids, positions_R: Ids, part: Attends, layers: Sequence[int], read: Read) -> None:
         """See `Blocks`."""
-        hidden_RD = self._model.hf.get_input_embeddings()(torch.from_numpy(ids_R).long()).float()
-        positions_1R = torch.from_numpy(positions_R[None]).long()
-        cos_1RA, sin_1RA = self._model.decoder.rotary_emb(hidden_RD[None], positions_1R)
-        turn = cos_1RA[0, :, None].to(self._dtype), sin_1RA[0, :, None].to(self._dtype)
-        deepest = max(layers, default=len(self._blocks) - 1)
-        for layer, block in enumerate(self._blocks[: deepest + 1]):
-            attended_RD = self._attended(layer, block, hidden_RD, turn, part)
-            hidden_RD = self._added(block.output, attended_RD, hidden_RD)
-            normed_RD = self._normed(hidden_RD)
-            gated_RI = block.up.combined(normed_RD, block.gate(normed_RD, "swish"), "mul")
-            hidden_RD = self._added(block.down, gated_RI, hidden_RD)
+        hidden_RD, turn = self._begun(ids_R, positions_R)
+        for layer in range(max(layers, default=len(self._blocks) - 1) + 1):
+            hidden_RD = self._through(layer, hidden_RD, turn, part)
             if layer in layers:
                 read(layer, hidden_RD[None])
 
-    def _attended(
-        self, layer: int, block: _Block, hidden_RD: Tensor, turn: tuple[Tensor, Tensor], part: Pass
-    ) -> Tensor:
+    def normed(self, ids_R: Ids, positions_R: Ids, part: Attends, layers: Sequence[int], edit: Edit) -> Tensor:
+        """See `Blocks`."""
+        hidden_RD, turn = self._begun(ids_R, positions_R)
+        for layer in range(len(self._blocks)):
+            hidden_RD = self._through(layer, hidden_RD, turn, part)
+            if layer in layers:
+                hidden_RD = edit(layer, hidden_RD)
+        normed_RD: Tensor = self._model.decoder.norm(hidden_RD.to(self._dtype))
+        return normed_RD
+
+    def _begun(self, ids_R: Ids, positions_R: Ids) -> tuple[Tensor, _Turn]:
+        """The embeddings (R, D), and how far the heads are turned at each position."""
+        hidden_RD = self._model.hf.get_input_embeddings()(torch.from_numpy(ids_R).long()).float()
+        positions_1R = torch.from_numpy(positions_R[None]).long()
+        cos_1RA, sin_1RA = self._model.decoder.rotary_emb(hidden_RD[None], positions_1R)
+        return hidden_RD, (cos_1RA[0, :, None].to(self._dtype), sin_1RA[0, :, None].to(self._dtype))
+
+    def _through(self, layer: int, hidden_RD: Tensor, turn: _Turn, part: Attends) -> Tensor:
+        """What a block makes of the residual stream."""
+        block = self._blocks[layer]
+        attended_RD = self._attended(layer, block, hidden_RD, turn, part)
+        hidden_RD = self._added(block.output, attended_RD, hidden_RD)
+        normed_RD = self._normed(hidden_RD)
+        gated_RI = block.up.combined(normed_RD, block.gate(normed_RD, "swish"), "mul")
+        return self._added(block.down, gated_RI, hidden_RD)
+
+    def _attended(self, layer: int, block: _Block, hidden_RD: Tensor, turn: _Turn, part: Attends) -> Tensor:
         """What the heads give (R, H · A)."""
         heads, turned = self._heads, self._heads + self._kv_heads
         all_RHA = block.projections(self._normed(hidden_RD)).view(len(hidden_RD), -1, self._head_width)
@@ -167,7 +159,7 @@ class FusedBlocks:
         scale_R1 = torch.rsqrt(norm_R1.square() / hidden_RD.shape[-1] + self._epsilon)
         return (hidden_RD * scale_R1).to(self._dtype)
 
-    def _added(self, matrix: _Matrix, inputs: Tensor, hidden_RD: Tensor) -> Tensor:
+    def _added(self, matrix: PackedMatrix, inputs: Tensor, hidden_RD: Tensor) -> Tensor:
         if self._dtype == torch.float32:
             return matrix.combined(inputs, hidden_RD, "add")
         return hidden_RD.add_(matrix(inputs))

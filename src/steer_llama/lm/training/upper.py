@@ -14,7 +14,7 @@ from steer_llama.lm.capture import reading, run_blocks
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.machine_memory import total_bytes
 from steer_llama.lm.score import pad_right
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.progress import Reporter
 
 _SHARE = 0.1

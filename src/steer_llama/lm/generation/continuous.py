@@ -1,0 +1,145 @@
+"""Continuous batching: finished answers leave the batch, waiting ones enter, and no step waits for the longest.
+
+Yu et al. (2022), Orca; the sharing of prompts is by whole blocks, as in vLLM's prefix cache (Kwon et al., 2309.06180),
+but never from a steered prompt.
+
+Shapes: R rows of a pass, N answers, D width, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from steer_llama.config import Sampling
+from steer_llama.lm.generation.decoder import Decoder
+from steer_llama.lm.generation.rows import Generation, Row, read_answer, stop_tokens
+from steer_llama.lm.generation.sampling import Sampler, generator_of
+from steer_llama.lm.generation.slots import Slots
+from steer_llama.lm.generation.step import BLOCK, Prompt, Step
+from steer_llama.lm.load import LanguageModel
+from steer_llama.lm.steering import Places, Plan
+from steer_llama.lm.tokens import divergence_index
+
+PROMPT_TOKENS = 4096
+"""New prompts' tokens that one pass takes in at most (and one prompt at least), which bounds its memory."""
+
+
+@dataclass(eq=False)
+class _Answer:
+    """One that is being written; its slot is its place in the list."""
+
+    index: int
+    row: Row
+    generator: np.random.Generator
+    written: list[int] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values the slot holds."""
+        return len(self.row.prompt_ids) + len(self.written) - 1
+
+
+def write_continuously(
+    model: LanguageModel, decoder: Decoder, rows: Sequence[Row], sampling: Sampling, batch_size: int
+) -> Iterator[list[tuple[int, Generation]]]:
+    """Write an answer for every row; yields (index, answer) of those that are finished, as they are.
+
+    Raises:
+        SteeringInactiveError: a layer that was to be steered was not.
+    """
+    # The longest first, so that the last ones to be begun are short; equal prompts together, so that one can give.
+    order = sorted(range(len(rows)), key=lambda index: (-len(rows[index].prompt_ids), rows[index].prompt_ids))
+    waiting = list(reversed(order))
+    batch = _Batch(model, decoder, sampling, batch_size)
+    while waiting or batch.answers:
+        new: list[tuple[int, Row]] = []
+        while waiting and batch.has_room(new, rows[waiting[-1]]):
+            new.append((index := waiting.pop(), rows[index]))
+        if finished := batch.step(new):
+            yield finished
+
+
+class _Batch:
+    """The answers that are being written."""
+
+    def __init__(self, model: LanguageModel, decoder: Decoder, sampling: Sampling, size: int) -> None:
+        self.answers: list[_Answer] = []
+        self._model, self._decoder, self._size = model, decoder, size
+        self._limit = sampling.max_tokens
+        self._sampler, self._stops = Sampler(sampling), stop_tokens(model)
+        self._slots = Slots(size)
+        self._plan: Plan | None = None
+
+    def has_room(self, new: Sequence[tuple[int, Row]], row: Row) -> bool:
+        """Whether ``row`` can enter with the next step, beside the ``new`` ones."""
+        if len(self.answers) + len(new) >= self._size:
+            return False
+        tokens = sum(len(other.prompt_ids) for _, other in new)
+        return not new or tokens + len(row.prompt_ids) <= PROMPT_TOKENS
+
+    @torch.inference_mode()
+    def step(self, new: Sequence[tuple[int, Row]]) -> list[tuple[int, Generation]]:
+        """Write one token of every answer, the first one of the ``new`` ones; the answers that this finished."""
+        prompts = self._prompts([row for _, row in new])
+        tokens, lengths = [a.written[-1] for a in self.answers], [a.length for a in self.answers]
+        step = Step(self._slots, tokens, lengths, prompts, self._decoder.min_rows)
+        self.answers += [_Answer(index, row, generator_of(row.seed)) for index, row in new]
+        if new or self._plan is None:
+            self._plan = Plan(self._model, [answer.row.steering for answer in self.answers])
+        plan, places = self._plan, self._places(step)
+        logits_NV = self._decoder.logits(
+            step, plan.layers, lambda layer, hidden_RD: plan.edit(layer, hidden_RD, places)
+        )
+        plan.check_passed()
+        chosen = self._sampler.choose(
+            logits_NV, [answer.written for answer in self.answers], [answer.generator for answer in self.answers]
+        )
+        for answer, token in zip(self.answers, chosen, strict=True):
+            answer.written.append(token)
+        return self._taken_out()
+
+    def _places(self, step: Step) -> Places:
+        """Where the pass's tokens stand in their conversations."""
+        after_R = step.after_prompt_R.clone()
+        for place, answer in enumerate(self.answers):
+            if answer.written:
+                after_R[place] = len(answer.written) - 1
+        return Places(step.row_R, after_R)
+
+    def _prompts(self, new: Sequence[Row]) -> list[Prompt]:
+        """The new rows in their slots, each with the longest beginning that it can take over."""
+        givers = [(slot, answer.row) for slot, answer in enumerate(self.answers) if answer.row.prompt_is_plain]
+        prompts = []
+        for slot, row in enumerate(new, start=len(self.answers)):
+            start, donor = self._taken_over(row, givers) if row.prompt_is_plain else (0, None)
+            prompts.append(Prompt(slot, row.prompt_ids, start, donor))
+            if row.prompt_is_plain:
+                givers.append((slot, row))
+        return prompts
+
+    def _taken_over(self, row: Row, givers: Sequence[tuple[int, Row]]) -> tuple[int, int | None]:
+        best, donor = 0, None
+        for slot, other in givers:
+            common = divergence_index(row.prompt_ids, other.prompt_ids)
+            # The last token is always computed, as its output begins the answer.
+            whole = min(common, len(row.prompt_ids) - 1) // BLOCK * BLOCK
+            if whole > best:
+                best, donor = whole, slot
+        return best, donor
+
+    def _taken_out(self) -> list[tuple[int, Generation]]:
+        """Take the finished answers out; the last ones move into their slots."""
+        finished = []
+        for slot in reversed(range(len(self.answers))):
+            answer = self.answers[slot]
+            if answer.written[-1] not in self._stops and len(answer.written) < self._limit:
+                continue
+            finished.append((answer.index, read_answer(self._model, answer.written, self._stops)))
+            last = self.answers.pop()
+            if last is not answer:
+                self._slots.move(len(self.answers), slot, last.length)
+                self.answers[slot] = last
+            self._plan = None
+        return finished
