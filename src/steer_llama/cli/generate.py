@@ -1,6 +1,5 @@
 """``steer-llama generate``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +12,22 @@ from steer_llama.cli.options import AnyModel, Device, Devices, Dtype, Model, set
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="What to ask.")],
     model: Model,
-    vector: Annotated[Path, typer.Option("--vector", help="What to steer with: a vector of any format.")],
-    layer: Annotated[int | None, typer.Option(help="0-based block; default: the vector's recommendation.")] = None,
+    vectors: Annotated[
+        list[str],
+        typer.Option("--vector", metavar="[NAME=]FILE", help="What to steer with: a vector of any format; several."),
+    ],
+    steers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--steer",
+            metavar="NAME@LAYERS:STRENGTH",
+            help="How, e.g. emoji@12:0.4, emoji@10-14:0.2:where=response, emoji@12:mode=project_out "
+            "(docs/steering.md); several; default: every vector as it recommends.",
+        ),
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Of the only vector: 0-based block; default: its recommendation.")
+    ] = None,
     strength: Annotated[
         float | None,
         typer.Option(help="‖added‖ over the mean residual norm; negative turns it round; default: the recommendation."),
@@ -39,25 +52,32 @@ def generate(
     dtype: Dtype = "auto",
     any_model: AnyModel = False,
 ) -> None:
-    """Ask the model with and without the vector, and print both answers."""
+    """Ask the model with and without steering, and print both answers."""
     from steer_llama.cli.opening import opened_for_use
     from steer_llama.config import ModelSettings, Sampling
+    from steer_llama.errors import ConfigError
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.generate import generate as write
+    from steer_llama.stages.size import Size
+    from steer_llama.stages.steers import named_vectors, steers_from_flags
 
     reporter = ConsoleReporter()
-    loaded = opened_for_use(vector, reporter)
+    files = named_vectors(vectors)
+    asked = steers_from_flags(steers or (), list(files), layer, Size(strength, coefficient))
+    named = {asked_for.name for asked_for in asked} | {asked_for.gate.name for asked_for in asked if asked_for.gate}
+    if unused := sorted(set(files) - named):
+        raise ConfigError(f"no --steer names the vector {', '.join(unused)}: name it, or leave it out.")
+    loaded = {name: opened_for_use(path, reporter) for name, path in files.items()}
     given = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
     chosen = {key: value for key, value in given.items() if value is not None}
+    recommended = next(iter(loaded.values())).recommended_sampling
     answers = write(
+        asked,
         loaded,
         settings(ModelSettings, path=model, device=device, n_devices=n_devices, dtype=dtype),
         prompts,
-        settings(Sampling, **(loaded.recommended_sampling | chosen), max_tokens=max_tokens, seed=seed),
+        settings(Sampling, **(recommended | chosen), max_tokens=max_tokens, seed=seed),
         reporter,
-        layer=layer,
-        strength=strength,
-        coefficient=coefficient,
         system_prompt=system_prompt,
         any_model=any_model,
     )

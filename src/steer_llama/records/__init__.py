@@ -4,6 +4,7 @@ from steer_llama.records.answers import Pair, Response, Result
 from steer_llama.records.asked import Demonstration, Elicitation, InstructionPair, Split, Trait, Turn
 from steer_llama.records.base import Message, Record, SplitName, as_json
 from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
+from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
 from steer_llama.records.trials import Condition, Interval, Measured, TestArm, Trial, Verdict
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Condition",
     "Demonstration",
     "Elicitation",
+    "GateOn",
     "InstructionPair",
     "Interval",
     "Measured",
@@ -23,6 +25,9 @@ __all__ = [
     "Result",
     "Split",
     "SplitName",
+    "Steer",
+    "SteerMode",
+    "SteerWhere",
     "TestArm",
     "TokenChoice",
     "TokenStep",

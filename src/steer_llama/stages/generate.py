@@ -1,20 +1,17 @@
-"""``generate``: the same question with and without the vector."""
+"""``generate``: the same question with and without steering."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import torch
 
 from steer_llama.chat import build_messages, question_seed
 from steer_llama.config import ModelSettings, Sampling
 from steer_llama.lm.generation import Row
 from steer_llama.lm.generation import generate as write
 from steer_llama.lm.load import load_model
-from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import encode_prompt
 from steer_llama.progress import Reporter
-from steer_llama.stages.size import Size, or_recommended
+from steer_llama.records import Steer
+from steer_llama.stages.steers import resolved, steerings
 from steer_llama.vectors import SteeringVector
 
 
@@ -26,37 +23,45 @@ class Answers:
     unsteered: str
     steered: str
     label: str
-    """The layer and the strength (or the coefficient) of the steered one."""
+    """How the second one is steered."""
 
 
 def generate(
-    vector: SteeringVector,
+    steers: Sequence[Steer],
+    vectors: Mapping[str, SteeringVector],
     model_settings: ModelSettings,
     prompts: Sequence[str],
     sampling: Sampling,
     reporter: Reporter,
     *,
-    layer: int | None = None,
-    strength: float | None = None,
-    coefficient: float | None = None,
     system_prompt: str = "",
+    batch_size: int = 32,
     any_model: bool = False,
 ) -> list[Answers]:
     """Answer every prompt twice, with the same seed, so that what differs is the steering.
 
+    Args:
+        steers: all that is done to the steered answers.
+        vectors: those that the steers name, and no others.
+        model_settings: the weights.
+        prompts: what is asked.
+        sampling: how the answers are drawn.
+        reporter: where to tell.
+        system_prompt: before every question.
+        batch_size: answers that are written at once.
+        any_model: accept other weights than the vectors were fitted on.
+
     Raises:
-        ConfigError: no layer or size is given, and the vector recommends none; or both a strength and a coefficient.
-        VectorError: the vector is not for this model.
-        LayerError: the vector has no such layer.
+        ConfigError: no layer or size is given, and the vector recommends none.
+        VectorError: a vector is not for this model.
+        LayerError: a vector has no such layer.
     """
-    asked = Size(strength, coefficient)
-    (layer,), size = or_recommended(vector, () if layer is None else (layer,), asked)
-    added_D = vector.direction_D(layer).astype(np.float64) * size.coefficient_at(vector, layer)
-    added = torch.from_numpy(added_D.astype(np.float32))
+    steers = resolved(steers, vectors)
+    steering = steerings(steers, vectors)
     model = load_model(model_settings, reporter)
-    fingerprint = vector.model_fingerprint if any_model else model.fingerprint
-    vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
-    steering = Steering(layer, added)
+    for vector in vectors.values():
+        fingerprint = vector.model_fingerprint if any_model else model.fingerprint
+        vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
     rows = []
     for prompt in prompts:
         ids = tuple(encode_prompt(model.tokenizer, build_messages(system_prompt, (), prompt)))
@@ -64,11 +69,11 @@ def generate(
         rows += [Row(ids, seed), Row(ids, seed, steering)]
     texts = [""] * len(rows)
     with reporter.task("writing", len(rows), "answers") as advance:
-        for batch in write(model, rows, sampling, batch_size=32):
+        for batch in write(model, rows, sampling, batch_size):
             for index, answer in batch:
                 texts[index] = answer.text
             advance(len(batch))
-    label = f"steered: layer {layer}, {size}"
+    label = f"steered: {', '.join(map(str, steers))}"
     return [
         Answers(prompt, unsteered, steered, label)
         for prompt, unsteered, steered in zip(prompts, texts[::2], texts[1::2], strict=True)

@@ -70,6 +70,8 @@ class _Batch:
         self._limit = sampling.max_tokens
         self._sampler, self._stops = Sampler(sampling), stop_tokens(model)
         self._slots = Slots(size)
+        self._plain: list[tuple[int, ...]] = [()] * size
+        """What stands in front in each slot and was not steered; also in those whose answer has left."""
         self._plan: Plan | None = None
 
     def has_room(self, new: Sequence[tuple[int, Row]], row: Row) -> bool:
@@ -79,9 +81,13 @@ class _Batch:
         tokens = sum(len(other.prompt_ids) for _, other in new)
         return not new or tokens + len(row.prompt_ids) <= PROMPT_TOKENS
 
-    @torch.inference_mode()
     def step(self, new: Sequence[tuple[int, Row]]) -> list[tuple[int, Generation]]:
         """Write one token of every answer, the first one of the ``new`` ones; the answers that this finished."""
+        with torch.inference_mode():
+            self._write(new)
+            return self._taken_out()
+
+    def _write(self, new: Sequence[tuple[int, Row]]) -> None:
         prompts = self._prompts([row for _, row in new])
         tokens, lengths = [a.written[-1] for a in self.answers], [a.length for a in self.answers]
         step = Step(self._slots, tokens, lengths, prompts, self._decoder.min_rows)
@@ -98,7 +104,6 @@ class _Batch:
         )
         for answer, token in zip(self.answers, chosen, strict=True):
             answer.written.append(token)
-        return self._taken_out()
 
     def _places(self, step: Step) -> Places:
         """Where the pass's tokens stand in their conversations."""
@@ -110,24 +115,20 @@ class _Batch:
 
     def _prompts(self, new: Sequence[Row]) -> list[Prompt]:
         """The new rows in their slots, each with the longest beginning that it can take over."""
-        givers = [(slot, answer.row) for slot, answer in enumerate(self.answers) if answer.row.prompt_is_plain]
         prompts = []
         for slot, row in enumerate(new, start=len(self.answers)):
-            start, donor = self._taken_over(row, givers) if row.prompt_is_plain else (0, None)
+            start, donor = self._taken_over(row) if row.prompt_is_plain else (0, slot)
             prompts.append(Prompt(slot, row.prompt_ids, start, donor))
-            if row.prompt_is_plain:
-                givers.append((slot, row))
+            self._plain[slot] = row.prompt_ids if row.prompt_is_plain else ()
         return prompts
 
-    def _taken_over(self, row: Row, givers: Sequence[tuple[int, Row]]) -> tuple[int, int | None]:
-        best, donor = 0, None
-        for slot, other in givers:
-            common = divergence_index(row.prompt_ids, other.prompt_ids)
-            # The last token is always computed, as its output begins the answer.
-            whole = min(common, len(row.prompt_ids) - 1) // BLOCK * BLOCK
-            if whole > best:
-                best, donor = whole, slot
-        return best, donor
+    def _taken_over(self, row: Row) -> tuple[int, int]:
+        """How many tokens, and the slot that has them."""
+        # The last token is always computed, as its output begins the answer.
+        most = len(row.prompt_ids) - 1
+        shared = [min(divergence_index(row.prompt_ids, held), most) // BLOCK * BLOCK for held in self._plain]
+        donor = max(range(len(shared)), key=shared.__getitem__)
+        return shared[donor], donor
 
     def _taken_out(self) -> list[tuple[int, Generation]]:
         """Take the finished answers out; the last ones move into their slots."""
@@ -140,6 +141,7 @@ class _Batch:
             last = self.answers.pop()
             if last is not answer:
                 self._slots.move(len(self.answers), slot, last.length)
+                self._plain[slot] = self._plain[len(self.answers)]
                 self.answers[slot] = last
             self._plan = None
         return finished

@@ -28,8 +28,8 @@ class Prompt:
     ids: tuple[int, ...]
     start: int
     """Tokens, a multiple of `BLOCK`, whose keys and values are taken over."""
-    donor: int | None
-    """The slot that they are taken from."""
+    donor: int
+    """The slot that has them, which may be its own."""
 
 
 class Step:
@@ -88,7 +88,7 @@ class Step:
             end = begin + len(prompt.ids) - prompt.start
             own = slice(prompt.start, len(prompt.ids))
             for each, new in zip(held, (keys, values), strict=True):
-                if prompt.donor is not None:
+                if prompt.start and prompt.donor != prompt.slot:
                     each[prompt.slot, :, : prompt.start] = each[prompt.donor, :, : prompt.start]
                 each[prompt.slot, :, own] = new[0, :, begin:end]
             self._reading(out_RHA[begin:end], queries[:, :, begin:end], prompt, held, scaling, how)
