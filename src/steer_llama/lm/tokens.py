@@ -53,7 +53,7 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the messages.
     """
-    text = _render(tokenizer, messages, add_generation_prompt=True)
+    text = render(tokenizer, messages, add_generation_prompt=True)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
@@ -69,7 +69,7 @@ def encode_answer(tokenizer: Any, messages: Sequence[Message], answer: str) -> A
             that does not tell which characters its tokens cover.
     """
     before, after = _surroundings(tokenizer, messages)
-    text = _render(tokenizer, [*messages, {"role": "assistant", "content": answer}])
+    text = render(tokenizer, [*messages, {"role": "assistant", "content": answer}])
     shown = text[len(before) : len(text) - len(after)]
     if text != before + shown + after or shown.strip() != answer.strip():
         raise ModelError(
@@ -77,7 +77,7 @@ def encode_answer(tokenizer: Any, messages: Sequence[Message], answer: str) -> A
             "so its tokens cannot be told. Set a chat template that shows answers as they are."
         )
     # Offsets must be those of the whole text (the tail included), since a tail may merge into the last token.
-    ids, spans = _with_offsets(tokenizer, text)
+    ids, spans = with_offsets(tokenizer, text)
     start, end = len(before), len(before) + len(shown)
     inside = [i for i, (a, b) in enumerate(spans) if a < b and b > start and a < end]
     if inside:
@@ -120,7 +120,7 @@ def check_chat_template(tokenizer: Any, name: str) -> None:
 
 def _surroundings(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, str]:
     """What the template puts before and after the answer."""
-    text = _render(tokenizer, [*messages, {"role": "assistant", "content": _MARKER}])
+    text = render(tokenizer, [*messages, {"role": "assistant", "content": _MARKER}])
     before, marker, after = text.rpartition(_MARKER)
     if not marker:
         raise ModelError(
@@ -129,7 +129,12 @@ def _surroundings(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, str
     return before, after
 
 
-def _render(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+def render(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    """A conversation as the chat template writes it.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or the template refuses the messages.
+    """
     check_chat_template(tokenizer, getattr(tokenizer, "name_or_path", "") or "the model")
     try:
         text: str = tokenizer.apply_chat_template(
@@ -145,13 +150,18 @@ def _render(tokenizer: Any, messages: Sequence[Message], *, add_generation_promp
     return text
 
 
-def _with_offsets(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+def with_offsets(tokenizer: Any, text: str, *, specials: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
+    """The tokens of a text and the characters that each covers; with ``specials`` also what the tokenizer adds (BOS).
+
+    Raises:
+        ModelError: a tokenizer that does not tell which characters its tokens cover.
+    """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
             f"the tokenizer {type(tokenizer).__name__} does not tell which characters its tokens cover. "
             "Use the model's fast tokenizer (tokenizer.json)."
         )
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(text, add_special_tokens=specials, return_offsets_mapping=True)
     return encoded["input_ids"], [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
 
 
