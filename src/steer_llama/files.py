@@ -128,14 +128,17 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, newline: str | None = None) -> str:
     """Read a text file; ``what`` names it in errors ("the pairs", "the configuration").
+
+    With ``newline=""`` line ends stay as they are; else they become line feeds.
 
     Raises:
         FileError: it is missing, unreadable, empty, or not UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            text = file.read()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileError(f"{path}: no such file (expected {what}). Check the path.") from error
     except IsADirectoryError as error:

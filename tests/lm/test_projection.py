@@ -7,7 +7,7 @@ import torch
 from steer_llama.errors import LayerError, VectorError
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.projection import Axis, project
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.lm.tokens import encode_prompt
 from tests.lm.models import ARCHITECTURES, random_model
 from tests.lm.test_capture import hidden_LTD

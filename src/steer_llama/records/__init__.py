@@ -4,10 +4,13 @@ from steer_llama.records.answers import Pair, Response, Result
 from steer_llama.records.asked import Demonstration, Elicitation, InstructionPair, Split, Trait, Turn
 from steer_llama.records.base import Message, Record, SplitName, as_json
 from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
+from steer_llama.records.monitored import Averages, Axis, Monitored, MonitoredMessage, MonitoredText, Part
 from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
 from steer_llama.records.trials import Condition, Interval, Measured, TestArm, Trial, Verdict
 
 __all__ = [
+    "Averages",
+    "Axis",
     "ChatFailure",
     "ChatReply",
     "ChatRequest",
@@ -19,7 +22,11 @@ __all__ = [
     "Interval",
     "Measured",
     "Message",
+    "Monitored",
+    "MonitoredMessage",
+    "MonitoredText",
     "Pair",
+    "Part",
     "Record",
     "Response",
     "Result",
