@@ -23,6 +23,7 @@ VERBS = (
     "inspect",
     "combine",
     "generate",
+    "monitor",
     "export",
     "convert",
     "push",

@@ -60,6 +60,8 @@ READERS = (
     "report {}",
     "report sweep.jsonl --vector {} -o o",
     "generate hello -m tiny --vector {} --layer 1 --strength 0.2",
+    "monitor {} -m tiny --vector vector.safetensors --layer 1",
+    "monitor responses.jsonl -m tiny --vector {} --layer 1",
     "convert {} o.npz",
     "export {} --to numpy -o o",
     "export {} --to dpo -o o",

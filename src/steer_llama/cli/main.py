@@ -27,6 +27,7 @@ from steer_llama.cli.generate import generate
 from steer_llama.cli.inspect import inspect
 from steer_llama.cli.judge import judge
 from steer_llama.cli.merge import merge
+from steer_llama.cli.monitor import monitor
 from steer_llama.cli.plan import plan
 from steer_llama.cli.pull import pull
 from steer_llama.cli.push import push
@@ -79,6 +80,7 @@ _add(
     "combine 'emoji + 0.5*playful' --vector emoji=a.safetensors --vector playful=b.gguf -o mix.safetensors",
 )
 _add(_USE, generate, "generate 'How are you?' -m path/to/llama --vector vector.safetensors --strength 0.2")
+_add(_USE, monitor, "monitor conversation.json -m path/to/llama --vector vector.safetensors --html monitor.html")
 _add(_USE, export, "export vector.safetensors --to vllm-lens --layer 12 --strength 0.2 -o steering.json")
 _add(_USE, convert, "convert steering_vectors.pt vector.safetensors")
 _add(_USE, push, "push vector.safetensors ada/emoji-vector --private")
