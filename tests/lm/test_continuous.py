@@ -15,7 +15,7 @@ from steer_llama.lm.generation.padded import write_padded
 from steer_llama.lm.generation.step import BLOCK, Step
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.packing import FusedBlocks, ModelCode
-from steer_llama.lm.steering import DIVERGENCE, RESPONSE, Gate, Steering
+from steer_llama.lm.steering import DIVERGENCE, RESPONSE, Gate, RowSteering, Steering
 from steer_llama.lm.tokens import encode_prompt
 from tests.lm.models import ARCHITECTURES, random_model
 
@@ -68,12 +68,16 @@ def test_every_architecture_as_padded_batches_write_it(architecture: str, tiny_l
     assert texts(model, rows, 4) == [padded[index].text for index in range(16)]
 
 
-def _of_width(given: object, width: int) -> object:
+def _of_width(given: RowSteering, width: int) -> RowSteering:
     """Vectors of another model's width."""
     if isinstance(given, Steering):
-        gate = None if given.gate is None else dataclasses.replace(given.gate, vector_D=vector(8, width))
-        return dataclasses.replace(given, vector_D=vector(int(given.layer) + 20, width), gate=gate)
-    return tuple(_of_width(each, width) for each in given) if isinstance(given, tuple) else given
+        return _resized(given, width)
+    return None if given is None else [_resized(each, width) for each in given]
+
+
+def _resized(given: Steering, width: int) -> Steering:
+    gate = None if given.gate is None else dataclasses.replace(given.gate, vector_D=vector(8, width))
+    return dataclasses.replace(given, vector_D=vector(given.layer + 20, width), gate=gate)
 
 
 @pytest.fixture
