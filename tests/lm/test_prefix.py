@@ -75,7 +75,10 @@ def test_nll_is_the_same_with_and_without_a_shared_prefix(
     def nats() -> list[float]:
         return [value for batch in answer_nll(tiny_llama, answers, 8) for _, value, _ in sorted(batch)]
 
+    packed = nats()
+    monkeypatch.setattr(score, "decoder_of", lambda _: None)
     assert shared_prefix(tiny_llama, [answer.ids[: answer.response_start] for answer in answers]) >= MIN_TOKENS
     shared = nats()
     monkeypatch.setattr(score, "shared_prefix", lambda *_: 0)
     assert shared == pytest.approx(nats(), rel=1e-5)
+    assert shared == pytest.approx(packed, rel=1e-5)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from steer_llama.config import Sampling
-from steer_llama.lm.generation.decoder import Decoder
+from steer_llama.lm.decoder import Decoder
 from steer_llama.lm.generation.rows import Generation, Row, read_answer, stop_tokens
 from steer_llama.lm.generation.sampling import Sampler, generator_of
 from steer_llama.lm.generation.slots import Slots
@@ -95,10 +95,15 @@ class _Batch:
         if new or self._plan is None:
             self._plan = Plan(self._model, [answer.row.steering for answer in self.answers])
         plan, places = self._plan, self._places(step)
-        logits_NV = self._decoder.logits(
-            step, plan.layers, lambda layer, hidden_RD: plan.edit(layer, hidden_RD, places)
+        normed_RD = self._decoder.normed(
+            step.ids_R,
+            step.positions_R,
+            step,
+            plan.layers,
+            lambda layer, hidden_RD: plan.edit(layer, hidden_RD, places),
         )
         plan.check_passed()
+        logits_NV = self._decoder.project(normed_RD[torch.tensor(step.last_R, device=normed_RD.device)])
         chosen = self._sampler.choose(
             logits_NV, [answer.written for answer in self.answers], [answer.generator for answer in self.answers]
         )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from steer_llama.config import Sampling
+from steer_llama.lm.decoder import decoder_of
 from steer_llama.lm.generation.continuous import write_continuously
-from steer_llama.lm.generation.decoder import decoder_of
 from steer_llama.lm.generation.padded import write_padded
 from steer_llama.lm.generation.rows import Generation, Row
 from steer_llama.lm.load import LanguageModel

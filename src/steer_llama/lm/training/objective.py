@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.score import to_logits
 from steer_llama.lm.training.examples import Example
 from steer_llama.lm.training.upper import Upper
+from steer_llama.lm.vocabulary import to_logits
 from steer_llama.progress import Reporter
 
 WINNER = 2.0

@@ -1,4 +1,4 @@
-"""What runs a model's blocks for a generation, and projects onto the vocabulary: chosen once for a model.
+"""From tokens to logits over packed rows: what runs the blocks is chosen once for a model.
 
 Shapes: R rows of a pass, N answers, D width, V vocabulary.
 """
@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from steer_llama.lm.generation.step import Step
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.packing import Blocks, FusedBlocks, PackedMatrix
+from steer_llama.lm.packing import Attends, Blocks, FusedBlocks, PackedMatrix
 from steer_llama.lm.packing.blocks import Edit
+from steer_llama.lm.packing.tree import Ids
 from steer_llama.lm.reading.suitable import fastest_blocks, obstacle
-from steer_llama.lm.score import scaled_logits
+from steer_llama.lm.vocabulary import scaled_logits
 
 _EXACT_ROWS = 16
 """Rows of a pass from which on oneDNN's products come out the same bit by bit, however many there are. On a CPU a pass
@@ -23,7 +23,7 @@ of fewer takes as long, since reading the weights is what takes the time."""
 
 
 class Decoder:
-    """Runs the passes of a generation."""
+    """Runs a model's passes from tokens to logits."""
 
     def __init__(self, model: LanguageModel, blocks: Blocks) -> None:
         self._model, self._blocks = model, blocks
@@ -33,13 +33,21 @@ class Decoder:
         head = model.hf.get_output_embeddings()
         self._head: Any = PackedMatrix((head,)) if fused and type(head) is nn.Linear else head
 
-    def logits(self, step: Step, layers: Sequence[int], edit: Edit) -> Tensor:
-        """Logits (N, V) after every answer of the step, in float32 or better."""
-        normed_RD = self._blocks.normed(step.ids_R, step.positions_R, step, layers, edit)
-        last_ND = normed_RD[torch.tensor(step.last_R, device=normed_RD.device)]
-        filling = max(0, self.min_rows - len(last_ND))
-        padded_ND = torch.cat([last_ND, last_ND[:1].expand(filling, -1)]) if filling else last_ND
-        return scaled_logits(self._model, self._head(padded_ND))[: len(last_ND)]
+    def normed(
+        self, ids_R: Ids, positions_R: Ids, part: Attends, layers: Sequence[int] = (), edit: Edit | None = None
+    ) -> Tensor:
+        """What the final norm gives (R, D) after one pass, in which ``edit`` changes the output of ``layers``."""
+        return self._blocks.normed(ids_R, positions_R, part, layers, edit or _unchanged)
+
+    def project(self, normed_ND: Tensor) -> Tensor:
+        """Logits (N, V), in float32 or better."""
+        filling = max(0, self.min_rows - len(normed_ND))
+        padded_ND = torch.cat([normed_ND, normed_ND[:1].expand(filling, -1)]) if filling else normed_ND
+        return scaled_logits(self._model, self._head(padded_ND))[: len(normed_ND)]
+
+
+def _unchanged(_layer: int, hidden_RD: Tensor) -> Tensor:
+    return hidden_RD
 
 
 _known: "WeakKeyDictionary[LanguageModel, tuple[Any, Decoder | None]]" = WeakKeyDictionary()
