@@ -6,7 +6,7 @@ from steer_llama.records.base import Message, Record, SplitName, as_json
 from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
 from steer_llama.records.monitored import Averages, Axis, Monitored, MonitoredMessage, MonitoredText, Part
 from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
-from steer_llama.records.trials import Condition, Interval, Measured, TestArm, Trial, Verdict
+from steer_llama.records.trials import Condition, Fidelity, Interval, Measured, TestArm, Trial, Verdict
 
 __all__ = [
     "Averages",
@@ -17,6 +17,7 @@ __all__ = [
     "Condition",
     "Demonstration",
     "Elicitation",
+    "Fidelity",
     "GateOn",
     "InstructionPair",
     "Interval",

@@ -53,6 +53,15 @@ class Interval(Record):
         return math.nan if value is None else value
 
 
+class Fidelity(Record):
+    """How near a set of answers comes to the source's style (`evaluation.fidelity`)."""
+
+    distance: Interval
+    """Energy distance between its style profiles and the source's (the metric, in units of the scale); 0 is none."""
+    closed: Interval
+    """Share of the unsteered target's distance that is closed: 1 is like the source, 0 like the unsteered target."""
+
+
 class Measured(Record):
     """What a set of answers came to."""
 
