@@ -50,7 +50,9 @@ class Page(HTMLParser):
 
 def verdict_of(every: list[Trial], **names: Any) -> Verdict:
     settings: dict[str, Any] = {"trait": "emoji", "metric": "emoji", "model": "tiny", "source_name": "pi"} | names
-    return judge_sweep(every, target_name="llama", wanted="more", min_coherence=60, bootstrap=50, seed=0, **settings)
+    return judge_sweep(
+        every, target_name="llama", wanted="more", min_coherence=60, bootstrap=50, seed=0, objective="trait", **settings
+    )
 
 
 def swept(nats: float = 1.1, text: str = "plain words of an answer 🎉") -> list[Trial]:

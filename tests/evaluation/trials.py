@@ -1,11 +1,11 @@
 """Trials for the tests, made up in one line each."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from steer_llama.records import SplitName, Trial
+import numpy as np
 
-Arm = Literal["unsteered", "steered", "random", "source", "prompted"]
+from steer_llama.records import Arm, SplitName, Trial
 
 
 def trial(
@@ -40,3 +40,20 @@ def trial(
 def trials(arm: Arm, scores: Sequence[float | None], **more: Any) -> list[Trial]:
     """One answer a question, with these scores."""
     return [trial(arm, score, question=f"q{number}", **more) for number, score in enumerate(scores)]
+
+
+def styled(arm: Arm, questions: int, emoji: float, *, luck: int = 0, **more: Any) -> list[Trial]:
+    """One answer a question, of 100 words in 100 tokens with about that many emoji; the trait score counts them."""
+    random, nats = np.random.default_rng(luck), more.pop("nats", 1.0)
+    found = []
+    for number in range(questions):
+        count = int(random.poisson(emoji))
+        features = {
+            "words": 100.0,
+            "emoji": float(count),
+            "punctuation": float(random.gamma(16, 1)),
+            "sentence_words": float(random.gamma(16, 1)),
+        }
+        values: dict[str, Any] = {"tokens": 100, "nll": 100 * nats} | more
+        found.append(trial(arm, float(min(100, 10 * count)), question=f"q{number}", features=features, **values))
+    return found

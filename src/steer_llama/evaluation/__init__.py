@@ -1,26 +1,36 @@
 """From the sweep's answers to a verdict: pure statistics, and the pictures of it."""
 
-from steer_llama.evaluation.choose import Choice, Wanted, choose, choose_winner
+from steer_llama.evaluation.choose import Choice, Objective, choose, choose_winner
 from steer_llama.evaluation.coherence import Level, coherence, coherence_interval, level_of, norm_of
 from steer_llama.evaluation.correlation import correlation
+from steer_llama.evaluation.fidelity import Yardstick, distance, fidelity
 from steer_llama.evaluation.intervals import mean_interval, paired_difference_interval
 from steer_llama.evaluation.measured import measure
-from steer_llama.evaluation.verdict import MIN_QUESTIONS, judge_sweep
+from steer_llama.evaluation.objections import MIN_QUESTIONS
+from steer_llama.evaluation.profiles import Scale, profile_scale
+from steer_llama.evaluation.verdict import judge_sweep
+from steer_llama.evaluation.wanted import Wanted
 
 __all__ = [
     "MIN_QUESTIONS",
     "Choice",
     "Level",
+    "Objective",
+    "Scale",
     "Wanted",
+    "Yardstick",
     "choose",
     "choose_winner",
     "coherence",
     "coherence_interval",
     "correlation",
+    "distance",
+    "fidelity",
     "judge_sweep",
     "level_of",
     "mean_interval",
     "measure",
     "norm_of",
     "paired_difference_interval",
+    "profile_scale",
 ]

@@ -1,10 +1,10 @@
-"""Whether answers still make sense, as far as it can be counted.
+"""Whether answers still make sense: as far as it can be counted, and in a judge's eyes where one was asked.
 
 Shapes: R resamplings.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,19 @@ class Level:
     """Mean distinct-2, 0–1."""
     words: float
     """Mean words per answer; emoji are none."""
+    judged: float | None = None
+    """Mean of a judge's coherence scores, 0–100, over the answers that it scored."""
 
 
 def level_of(trials: Sequence[Trial]) -> Level:
     """The level of a set of answers, which is not empty."""
-    return Level(perplexity_of(trials), distinct_2_of(trials), sum(map(words_in, trials)) / len(trials))
+    judged = [trial.coherence_score for trial in trials if trial.coherence_score is not None]
+    return Level(
+        perplexity_of(trials),
+        distinct_2_of(trials),
+        sum(map(words_in, trials)) / len(trials),
+        sum(judged) / len(judged) if judged else None,
+    )
 
 
 def norm_of(plain: Sequence[Trial], source: Sequence[Trial]) -> Level:
@@ -43,6 +51,7 @@ def norm_of(plain: Sequence[Trial], source: Sequence[Trial]) -> Level:
         perplexity=max(own.perplexity or 0.0, other.perplexity or 0.0) or None,
         distinct_2=min((value for value in (own.distinct_2, other.distinct_2) if value is not None), default=None),
         words=min(own.words, other.words),
+        judged=min((value for value in (own.judged, other.judged) if value is not None), default=None),
     )
 
 
@@ -92,6 +101,25 @@ def coherence(level: Level, norm: Level) -> float | None:
     return 100.0 * likely * varied * worded
 
 
+def judged_share(level: Level, norm: Level) -> float | None:
+    """The judge's coherence in percent of the norm's, 100 at most; ``None`` where it scored either of them not at all.
+
+    A judge's scale is absolute: a small model's own answers may score 60, and steering should not be blamed for it.
+    """
+    if level.judged is None or norm.judged is None:
+        return None
+    return 100.0 if norm.judged <= 0 else 100.0 * min(1.0, level.judged / norm.judged)
+
+
+def coherent(level: Level, norm: Level, minimum: float) -> bool:
+    """Whether the counted coherence reaches the minimum, and where a judge was asked its share of the norm's too.
+
+    Neither makes up for the other: the count does not see nonsense in fluent words, the judge may not see a loop.
+    """
+    counted, judged = coherence(level, norm), judged_share(level, norm)
+    return counted is not None and counted >= minimum and (judged is None or judged >= minimum)
+
+
 def coherence_interval(
     trials: Sequence[Trial], plain: Sequence[Trial], source: Sequence[Trial], *, resamples: int, seed: int
 ) -> Interval | None:
@@ -100,10 +128,28 @@ def coherence_interval(
     A resampling draws questions, each with everybody's answers to it, so that a hard question weighs on both sides.
     ``None`` where coherence cannot be measured.
     """
-    value = coherence(level_of(trials), norm_of(plain, source))
-    if value is None:
-        return None
+    return _interval(coherence, trials, plain, source, resamples, seed)
+
+
+def judged_interval(
+    trials: Sequence[Trial], plain: Sequence[Trial], source: Sequence[Trial], *, resamples: int, seed: int
+) -> Interval | None:
+    """As `coherence_interval`, of the judge's share; ``None`` without a judge."""
+    return _interval(judged_share, trials, plain, source, resamples, seed)
+
+
+def _interval(
+    value_of: Callable[[Level, Level], float | None],
+    trials: Sequence[Trial],
+    plain: Sequence[Trial],
+    source: Sequence[Trial],
+    resamples: int,
+    seed: int,
+) -> Interval | None:
+    value = value_of(level_of(trials), norm_of(plain, source))
     questions = sorted({trial.question for trial in trials} & {trial.question for trial in plain})
+    if value is None or not questions:
+        return None
     of_question = [
         tuple([trial for trial in answers if trial.question == question] for answers in (trials, plain, source))
         for question in questions
@@ -111,7 +157,7 @@ def coherence_interval(
     drawn_R = []
     for picks in np.random.default_rng(seed).integers(0, len(questions), size=(resamples, len(questions))):
         own, bare, wanted = ([t for pick in picks for t in of_question[pick][part]] for part in range(3))
-        drawn_R.append(coherence(level_of(own), norm_of(bare, wanted)))
+        drawn_R.append(value_of(level_of(own), norm_of(bare, wanted)))
     known_R = [drawn for drawn in drawn_R if drawn is not None]
     if not known_R:
         return None

@@ -43,10 +43,12 @@ class Draws:
         return Draws(self.value - other.value, self.drawn_R - other.drawn_R, min(self.n, other.n))
 
     def interval(self) -> Interval:
-        """The 95% percentile interval; of nothing where more than 2.5% of the resamplings cannot tell."""
-        known_R = self.drawn_R[np.isfinite(self.drawn_R)]
-        if not math.isfinite(self.value) or len(known_R) < max(1.0, (1 - _TAIL) * len(self.drawn_R)):
+        """The 95% percentile interval; without bounds where more than 2.5% of the resamplings cannot tell."""
+        if not math.isfinite(self.value):
             return Interval(mean=math.nan, low=math.nan, high=math.nan, n=0)
+        known_R = self.drawn_R[np.isfinite(self.drawn_R)]
+        if len(known_R) < max(1.0, (1 - _TAIL) * len(self.drawn_R)):
+            return Interval(mean=self.value, low=math.nan, high=math.nan, n=self.n)
         low, high = np.quantile(known_R, (_TAIL, 1 - _TAIL))
         return Interval(mean=self.value, low=float(low), high=float(high), n=self.n)
 
@@ -102,12 +104,15 @@ class Yardstick:
     def closed(self, distance: Draws) -> Draws:
         """The share of the unsteered target's distance that is closed: 1 is like the source, 0 like the unsteered.
 
-        It cannot be told where the unsteered target is no further from the source than chance puts it.
+        It cannot be told (NaN) where the unsteered target is no further from the source than chance may put it: where
+        more than 2.5% of the resamplings find no gap.
         """
         bare = self.unsteered
-        gap_R = np.where(bare.drawn_R > 0, bare.drawn_R, math.nan)
-        value = 1 - distance.value / bare.value if bare.value > 0 else math.nan
-        return Draws(value, 1 - distance.drawn_R / gap_R, min(distance.n, bare.n))
+        without = bare.drawn_R <= 0
+        if not bare.value > 0 or without.sum() > _TAIL * len(bare.drawn_R):
+            return Draws(math.nan, np.full_like(bare.drawn_R, math.nan), min(distance.n, bare.n))
+        gap_R = np.where(without, math.nan, bare.drawn_R)
+        return Draws(1 - distance.value / bare.value, 1 - distance.drawn_R / gap_R, min(distance.n, bare.n))
 
     def _placed(self, answers: Sequence[Trial]) -> _Placed:
         known = [

@@ -56,3 +56,22 @@ def _bootstrap(means: Mapping[str, float], resamples: int, seed: int) -> Interva
     drawn_RN = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
     low, high = np.quantile(values_N[drawn_RN].mean(axis=1), _QUANTILES)
     return Interval(mean=float(values_N.mean()), low=float(low), high=float(high), n=n)
+
+
+def paired_effect_interval(values: Grouped, baseline: Grouped, *, resamples: int, seed: int) -> Interval:
+    """Cohen's d_z: the mean of the paired differences over their standard deviation (n − 1) between questions.
+
+    Cohen (1988), Statistical power analysis, 2.3.5; Lakens (2013), Front. Psychol. 4:863, equation 7. It is of
+    nothing (``n`` is 0) for fewer than two questions, and where all differences are equal: no spread, no effect size.
+    """
+    first, second = question_means(values), question_means(baseline)
+    differences_N = np.array([first[question] - second[question] for question in sorted(first.keys() & second.keys())])
+    n = len(differences_N)
+    if n < 2 or np.ptp(differences_N) == 0:
+        return Interval(mean=float("nan"), low=float("nan"), high=float("nan"), n=0)
+    drawn_RN = differences_N[np.random.default_rng(seed).integers(0, n, size=(resamples, n))]
+    spread_R = drawn_RN.std(axis=1, ddof=1)
+    # A resampling of one question alone, or of equal ones, has no spread.
+    known_R = spread_R > 1e-12 * np.abs(differences_N).max()
+    low, high = np.quantile(drawn_RN.mean(axis=1)[known_R] / spread_R[known_R], _QUANTILES)
+    return Interval(mean=float(differences_N.mean() / differences_N.std(ddof=1)), low=float(low), high=float(high), n=n)

@@ -48,9 +48,16 @@ def measure(trials: Sequence[Trial], *, norm: Level, resamples: int, seed: int) 
         perplexity=level.perplexity,
         distinct_2=level.distinct_2,
         coherence=coherence(level, norm),
+        repetition=_repetition(trials),
+        judged_coherence=level.judged,
         words=level.words,
         profile=_profile(trials),
     )
+
+
+def _repetition(trials: Sequence[Trial]) -> float | None:
+    known = [trial.repetition for trial in trials if trial.repetition is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _profile(trials: Sequence[Trial]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steer_llama.evaluation.choose import sign
+from steer_llama.evaluation.wanted import sign
 from steer_llama.evaluation.wording import by_share
 from steer_llama.records import Condition, Interval, Trial, Verdict
 
@@ -62,9 +62,7 @@ def examples(verdict: Verdict, trials: Sequence[Trial], count: int) -> tuple[str
     for trial in trials:
         if trial.split != split or trial.arm not in columns:
             continue
-        if trial.arm == "steered" and (
-            condition is None or (trial.layer, trial.strength) != (condition.layer, condition.strength)
-        ):
+        if trial.arm == "steered" and (condition is None or trial.spot != condition.spot):
             continue
         # The first sample of several, for the same reason.
         answers.setdefault(trial.question, {}).setdefault(trial.arm, trial)

@@ -6,14 +6,29 @@ from steer_llama.records.base import Message, Record, SplitName, as_json
 from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
 from steer_llama.records.monitored import Averages, Axis, Monitored, MonitoredMessage, MonitoredText, Part
 from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
-from steer_llama.records.trials import Condition, Fidelity, Interval, Measured, TestArm, Trial, Verdict
 
 __all__ = [
     "Averages",
     "Axis",
+from steer_llama.records.trials import Arm, Spot, Trial
+from steer_llama.records.verdict import (
+    AntiSteered,
+    Comparison,
+    Condition,
+    Fidelity,
+    Interval,
+    Measured,
+    TestArm,
+    Verdict,
+)
+
+__all__ = [
+    "AntiSteered",
+    "Arm",
     "ChatFailure",
     "ChatReply",
     "ChatRequest",
+    "Comparison",
     "Condition",
     "Demonstration",
     "Elicitation",
@@ -36,6 +51,7 @@ __all__ = [
     "Steer",
     "SteerMode",
     "SteerWhere",
+    "Spot",
     "TestArm",
     "TokenChoice",
     "TokenStep",

@@ -1,11 +1,35 @@
-"""What the sweep writes: trials, what they came to, and the verdict."""
+"""The answers of a sweep with their measurements, and where in its grid each belongs."""
 
-import math
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field
 
 from steer_llama.records.base import Record, SplitName
+
+Arm = Literal["unsteered", "steered", "random", "turned", "source", "prompted", "examples"]
+"""Who answers: the target in one way or another, or the source."""
+
+
+class Spot(NamedTuple):
+    """Where and how something was steered: what a condition of the sweep is told by. They sort as they are shown."""
+
+    vector: str
+    """The vector's name; empty where the sweep has only one."""
+    mode: str
+    """What is done to the residual stream: ``add`` …"""
+    where: str
+    """At which tokens: ``all`` …"""
+    layer: int
+    strength: float
+
+    def __str__(self) -> str:
+        """For a sentence: the layer and strength, and what else is not the usual."""
+        said = f"layer {self.layer}, strength {self.strength:g}"
+        if self.mode != "add":
+            said += f", {self.mode}"
+        if self.where != "all":
+            said += f", at {self.where} tokens"
+        return f"{self.vector} at {said}" if self.vector else said
 
 
 class Trial(Record):
@@ -13,7 +37,13 @@ class Trial(Record):
 
     key: str
     split: SplitName
-    arm: Literal["unsteered", "steered", "random", "source", "prompted"]
+    arm: Arm
+    vector: str = ""
+    """Name of the steering vector; empty where the sweep has only one."""
+    mode: str = "add"
+    """What is done to the residual stream."""
+    where: str = "all"
+    """At which tokens it is done."""
     layer: int | None = None
     strength: float | None = None
     """‖coefficient·v‖ over the mean residual norm at the layer."""
@@ -34,104 +64,14 @@ class Trial(Record):
     """Sum of −ln p of those tokens under the unsteered target, in nats."""
     distinct_2: float | None = None
     """Distinct word bigrams over all word bigrams; ``None`` where there are fewer than two words."""
+    repetition: float | None = None
+    """Share of the answer, 0–1, that lies in a stretch that stood there before (`style.repetition`)."""
+    coherence_score: float | None = None
+    """Coherence in a judge's eyes, 0–100; ``None`` where none was asked, or could not tell."""
 
-
-class Interval(Record):
-    """An estimate with its 95% bootstrap interval; NaN where it rests on nothing (``null`` in JSON, ``n`` is 0)."""
-
-    model_config = ConfigDict(ser_json_inf_nan="null")
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    """Questions that it rests on (they are what is resampled, since one question's answers hang together)."""
-
-    @field_validator("mean", "low", "high", mode="before")
-    @classmethod
-    def _unknown(cls, value: Any) -> Any:
-        return math.nan if value is None else value
-
-
-class Fidelity(Record):
-    """How near a set of answers comes to the source's style (`evaluation.fidelity`)."""
-
-    distance: Interval
-    """Energy distance between its style profiles and the source's (the metric, in units of the scale); 0 is none."""
-    closed: Interval
-    """Share of the unsteered target's distance that is closed: 1 is like the source, 0 like the unsteered target."""
-
-
-class Measured(Record):
-    """What a set of answers came to."""
-
-    answers: int
-    trait: Interval
-    """Trait score, 0–100."""
-    share: Interval
-    """Share of answers in which the measured feature occurs at all, 0–1."""
-    perplexity: float | None
-    """exp of the mean nats per answer token under the unsteered target."""
-    distinct_2: float | None
-    """Mean over the answers; an answer of fewer than two words counts as 0."""
-    coherence: float | None
-    """0–100: 100 times how near perplexity, distinct-2 and words come to those of the unsteered target or of the
-    source, whichever is easier to reach (`evaluation.coherence`)."""
-    words: float
-    """Mean words per answer; emoji are none."""
-    profile: dict[str, float]
-    """Mean style features."""
-
-
-class Condition(Record):
-    """One layer × strength of the sweep, on dev questions."""
-
-    layer: int
-    strength: float
-    measured: Measured
-    eligible: bool
-    """Whether its coherence reaches the minimum."""
-
-
-class TestArm(Record):
-    """One arm of the confirmation, on test questions."""
-
-    __test__ = False  # not a test class, whatever its name looks like to pytest
-
-    arm: str
-    """``unsteered``, ``steered``, ``random``, ``source``, ``prompted``."""
-    label: str
-    measured: Measured
-    lift_share: Interval | None = None
-    """Share minus the unsteered target's on the same questions (paired)."""
-    lift_trait: Interval | None = None
-    """Trait score minus the unsteered target's on the same questions (paired)."""
-    coherence_interval: Interval | None = None
-    """Coherence score, with its interval."""
-
-
-class Verdict(Record):
-    """What the sweep found: ``verdict.json``."""
-
-    trait: str
-    metric: str
-    model: str
-    source_name: str
-    target_name: str
-    wanted: Literal["more", "less"]
-    """Whether the source shows more or less of the feature than the target."""
-    unsteered: Measured
-    """The unsteered target on dev questions."""
-    conditions: tuple[Condition, ...]
-    winner: Condition | None
-    rule: str
-    """How the winner was chosen, in a sentence."""
-    min_coherence: float
-    """Coherence score (0–100) that a winner has to reach."""
-    sampling: dict[str, float] = Field(default_factory=dict)
-    """How the answers were drawn: ``temperature``, ``top_p``, ``repetition_penalty``. It holds under this sampling."""
-    arms: tuple[TestArm, ...]
-    over_random: Interval | None
-    """Trait score of the steered minus the mean over the random directions on the same questions (paired)."""
-    decision: Literal["use", "prompt", "no"]
-    sentence: str
+    @property
+    def spot(self) -> Spot | None:
+        """Where and how the answer was steered; ``None`` where it was not."""
+        if self.layer is None or self.strength is None:
+            return None
+        return Spot(self.vector, self.mode, self.where, self.layer, self.strength)

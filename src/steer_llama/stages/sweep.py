@@ -107,6 +107,7 @@ def sweep(
             min_coherence=settings.min_coherence,
             bootstrap=settings.bootstrap,
             seed=settings.seed,
+            objective="trait",
         )
         reporter.note(_chosen(choice.winner, choice.rule))
         jobs = test_jobs(split, choice.winner, question.source_prompt, settings)
@@ -122,6 +123,7 @@ def sweep(
         min_coherence=settings.min_coherence,
         bootstrap=settings.bootstrap,
         seed=settings.seed,
+        objective="trait",
     )
     drawn = sampling.model_dump(include=set(HOW_DRAWN))
     verdict = verdict.model_copy(update={"sampling": drawn})

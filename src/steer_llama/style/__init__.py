@@ -4,6 +4,7 @@ from steer_llama.style.diversity import distinct_n
 from steer_llama.style.features import FEATURES, count_words, measure
 from steer_llama.style.metrics import METRICS, Metric, get_metric
 from steer_llama.style.profile import mean_profile
+from steer_llama.style.repetition import repetition
 from steer_llama.style.spans import SPANS, emoji_spans, markdown_spans, non_alphabetic_spans
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "mean_profile",
     "measure",
     "non_alphabetic_spans",
+    "repetition",
 ]

@@ -17,6 +17,8 @@ ARM_COLOURS = {
     "random": "#b9a48c",
     "source": "#12938a",
     "prompted": "#8b6fd0",
+    "turned": "#5f86b3",
+    "examples": "#c46fb0",
 }
 LAYER_COLOURS = ["#4a7fd6", "#12938a", "#7aa53a", "#e0a11a", "#d6503f", "#a754b5"]
 WINNER = "#e2520f"
