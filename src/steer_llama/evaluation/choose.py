@@ -207,7 +207,8 @@ def _by_fidelity(
     if not gap > 0:
         return "On the dev questions the source's style is not told apart from the unsteered target's."
     nearer = [
-        (gap - condition.fidelity.distance.mean, condition)
+        # Below 0 is 0: both are not told apart from the source, and the difference is chance.
+        (gap - max(0.0, condition.fidelity.distance.mean), condition)
         for condition in eligible
         if condition.fidelity is not None and condition.fidelity.distance.mean < gap
     ]

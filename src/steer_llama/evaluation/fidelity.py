@@ -2,12 +2,12 @@
 
 It is the energy distance between two sets of style profiles (Székely & Rizzo 2013, Energy statistics, J. Statist.
 Plann. Inference 143): 2·E‖X − Y‖ − E‖X − X′‖ − E‖Y − Y′‖, which is 0 only where both have the same distribution, not
-only the same mean. Given is its root, the metric: where a share p of the answers is like the source's and the rest
-like the target's own, a share p of the distance is closed.
+only the same mean. (``scipy.stats.energy_distance`` is its root.) Where a share p of the answers is like the source's
+and the rest like the target's own, it is (1 − p)² of what it was.
 
-The estimate is a U-statistic: the expectation is 0 where nothing differs, so few answers are not punished, and a
-single estimate may lie below 0 (its root keeps the sign). Answers to one question are never compared with each other,
-in none of the three terms: the question makes them alike, and in a resampling they may be one and the same answer.
+The estimate is a U-statistic, and unbiased: the expectation is 0 where nothing differs, so few answers are not
+punished, and a single estimate may lie below 0. Answers to one question are never compared with each other, in none
+of the three terms: the question makes them alike, and in a resampling they may be one and the same answer.
 Every question counts the same, however many answers it has.
 
 Shapes: N answers, M other answers, F features, Q questions, R resamplings.
@@ -98,8 +98,8 @@ class Yardstick:
     def distance(self, answers: Sequence[Trial]) -> Draws:
         """The distance from the source, of answers to questions that the source or the unsteered target has too."""
         own = self._placed(answers)
-        root_R = _root(2 * self._mean_R(own, self._source) - self._mean_R(own, own) - self._within_source_R)
-        return Draws(float(root_R[0]), root_R[1:], len(set(own.at_N.tolist())))
+        energy_R = 2 * self._mean_R(own, self._source) - self._mean_R(own, own) - self._within_source_R
+        return Draws(float(energy_R[0]), energy_R[1:], len(set(own.at_N.tolist())))
 
     def closed(self, distance: Draws) -> Draws:
         """The share of the unsteered target's distance that is closed: 1 is like the source, 0 like the unsteered.
@@ -163,14 +163,8 @@ def fidelity_on(yardstick: Yardstick, answers: Sequence[Trial]) -> Fidelity:
 
 
 def distance(answers: Sequence[Trial], source: Sequence[Trial], scale: Scale) -> float:
-    """The energy distance (its root) between two sets of answers; NaN where either has fewer than two questions."""
+    """The energy distance between two sets of answers; NaN where either has fewer than two questions."""
     return Yardstick(source, answers, scale, resamples=0, seed=0).unsteered.value
-
-
-def _root(energy_R: Floats) -> Floats:
-    """From the energy to the metric, the sign kept."""
-    root_R: Floats = np.sign(energy_R) * np.sqrt(np.abs(energy_R))
-    return root_R
 
 
 def _between_questions(first: _Placed, second: _Placed, questions: int) -> tuple[Floats, Floats]:

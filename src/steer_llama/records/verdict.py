@@ -30,7 +30,7 @@ class Fidelity(Record):
     """How near a set of answers comes to the source's style (`evaluation.fidelity`)."""
 
     distance: Interval
-    """Energy distance between its style profiles and the source's (the metric, in units of the scale); 0 is none."""
+    """Energy distance between its style profiles and the source's, in units of the scale; 0 is none."""
     closed: Interval
     """Share of the unsteered target's distance that is closed: 1 is like the source, 0 like the unsteered target."""
 
