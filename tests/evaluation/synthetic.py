@@ -1,7 +1,7 @@
 """A made-up sweep with a known surface: each trait's marks rise with strength, overshoot, and then the text breaks.
 
-The noise is like that of real answers of 64 tokens: counts that vary more than Poisson's between answers (emoji of forty
-real answers have a standard deviation as large as their mean), and questions that all conditions have in common.
+The noise is like that of real answers of 64 tokens: counts that vary more than Poisson's between answers (emoji of
+forty real answers have a standard deviation as large as their mean), and questions that all conditions have in common.
 """
 
 import math

@@ -134,9 +134,9 @@ def slow(picked: list[int], own: list[Trial], source: list[Trial], scale: Scale)
 def test_few_answers_are_not_punished() -> None:
     """The energy's expectation is 0 where nothing differs, with three answers as with twelve."""
     for questions in (3, 12):
-        energies = []
-        for seed in range(300):
-            energies.append(distance(drawn(seed, questions, 2.0), drawn(10_000 + seed, questions, 2.0), UNITS))
+        energies = [
+            distance(drawn(seed, questions, 2.0), drawn(10_000 + seed, questions, 2.0), UNITS) for seed in range(300)
+        ]
         error = np.std(energies) / math.sqrt(300)
         assert abs(np.mean(energies)) < 3 * error
 

@@ -111,13 +111,14 @@ def judged_share(level: Level, norm: Level) -> float | None:
     return 100.0 if norm.judged <= 0 else 100.0 * min(1.0, level.judged / norm.judged)
 
 
-def coherent(level: Level, norm: Level, minimum: float) -> bool:
-    """Whether the counted coherence reaches the minimum, and where a judge was asked its share of the norm's too.
+def least_coherence(level: Level, norm: Level) -> float | None:
+    """The counted coherence or the judge's share of the norm's, whichever is less; ``None`` where it was not counted.
 
-    Neither makes up for the other: the count does not see nonsense in fluent words, the judge may not see a loop.
+    It has to reach the minimum, so both have, where a judge was asked. Neither makes up for the other: the count does
+    not see nonsense in fluent words, the judge may not see a loop.
     """
     counted, judged = coherence(level, norm), judged_share(level, norm)
-    return counted is not None and counted >= minimum and (judged is None or judged >= minimum)
+    return counted if counted is None or judged is None else min(counted, judged)
 
 
 def coherence_interval(

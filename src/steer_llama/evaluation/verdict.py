@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from steer_llama.evaluation.arms import Arms
-from steer_llama.evaluation.choose import Choice, Objective, choose_winner
+from steer_llama.evaluation.choose import Choice, choose_winner
 from steer_llama.evaluation.objections import objections_to
 from steer_llama.evaluation.wanted import Wanted, surely
+from steer_llama.evaluation.winning import Objective
 from steer_llama.evaluation.wording import Confirmation, say
 from steer_llama.records import TestArm, Trial, Verdict
 

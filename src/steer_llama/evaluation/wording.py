@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from steer_llama.evaluation.choose import Choice, Objective
+from steer_llama.evaluation.choose import Choice
 from steer_llama.evaluation.wanted import Wanted
+from steer_llama.evaluation.winning import Objective
 from steer_llama.records import Comparison, Interval, Measured, TestArm
 
 _PROMPTS = {"prompted": "a prompt", "examples": "a prompt with the source's examples"}
