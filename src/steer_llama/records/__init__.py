@@ -6,10 +6,6 @@ from steer_llama.records.base import Message, Record, SplitName, as_json
 from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
 from steer_llama.records.monitored import Averages, Axis, Monitored, MonitoredMessage, MonitoredText, Part
 from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
-
-__all__ = [
-    "Averages",
-    "Axis",
 from steer_llama.records.trials import Arm, Spot, Trial
 from steer_llama.records.verdict import (
     AntiSteered,
@@ -25,6 +21,8 @@ from steer_llama.records.verdict import (
 __all__ = [
     "AntiSteered",
     "Arm",
+    "Averages",
+    "Axis",
     "ChatFailure",
     "ChatReply",
     "ChatRequest",
@@ -48,10 +46,10 @@ __all__ = [
     "Result",
     "Split",
     "SplitName",
+    "Spot",
     "Steer",
     "SteerMode",
     "SteerWhere",
-    "Spot",
     "TestArm",
     "TokenChoice",
     "TokenStep",
