@@ -72,3 +72,8 @@ def numbers(text: str, kind: type[_N], flag: str) -> tuple[_N, ...]:
     except ValueError:
         what, example = ("whole numbers", "8,12,16") if kind is int else ("numbers", "0.1,0.2")
         raise ConfigError(f"{flag} {text!r}: expected {what} with commas between them, e.g. {example}.") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words with commas between them; ``keep-norm`` is ``keep_norm``."""
+    return tuple(part.strip().replace("-", "_") for part in text.split(",") if part.strip())

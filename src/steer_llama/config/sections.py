@@ -1,5 +1,6 @@
 """The sections of a configuration, one a stage, and the whole."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -181,6 +182,19 @@ class SweepSettings(Settings):
     """0-based blocks; default: five spread over the middle of the model."""
     strengths: tuple[float, ...] = Field((0.1, 0.2, 0.3, 0.4), min_length=1)
     """‖coefficient·v‖ over the mean residual norm at the layer."""
+    modes: tuple[Literal["add", "keep_norm", "clamp"], ...] = Field(("add",), min_length=1)
+    """What is done to the residual stream; ``clamp`` keeps the projection onto the vector at the strength or above."""
+    where: tuple[Literal["all", "prompt", "response", "divergence"], ...] = Field(("all",), min_length=1)
+    """At which tokens."""
+    objective: Literal["fidelity", "trait"] = "fidelity"
+    """What the winner is chosen by: nearness to the source's whole style, or the trait's score; both subject to
+    coherence."""
+    halving: bool = True
+    """Stop what is clearly broken or weak early; otherwise every condition answers every dev question."""
+    examples: int = Field(3, ge=0)
+    """Of the source's answers, shown to the target in the confirmation's arm ``examples``; 0 leaves it out."""
+    side_effects: Literal["full", "quick", "no"] = "full"
+    """What the winner does besides: likelihood of neutral text, facts, refusals, drift over turns."""
     questions: int | None = Field(None, gt=0)
     """Dev questions to use; default: all."""
     min_coherence: float = Field(60.0, ge=0, le=100)
@@ -196,12 +210,19 @@ class SweepSettings(Settings):
     """Resamplings of the questions for the intervals."""
     seed: int = 0
 
-    @field_validator("layers", "strengths")
+    @field_validator("layers", "strengths", "modes", "where")
     @classmethod
-    def _once(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    def _once(cls, values: tuple[float | str, ...] | None) -> tuple[float | str, ...] | None:
         if twice := [value for value in values or () if (values or ()).count(value) > 1]:
-            raise ValueError(f"{twice[0]:g} stands there twice; each condition is tried once")
+            raise ValueError(f"{twice[0]} stands there twice; each condition is tried once")
         return values
+
+    @field_validator("strengths")
+    @classmethod
+    def _not_zero(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
+        if any(strength == 0 or not math.isfinite(strength) for strength in strengths):
+            raise ValueError("a strength is a finite number other than 0: the unsteered target is tried anyway")
+        return strengths
 
 
 class ReportSettings(Settings):

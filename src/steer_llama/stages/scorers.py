@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from steer_llama.chat.judging import check_prompt, fill
+from steer_llama.chat.judging import check_prompt, coherence_prompt, fill
 from steer_llama.config import Config
 from steer_llama.progress import Reporter
 from steer_llama.records import Elicitation, Trial
@@ -53,23 +53,37 @@ class MetricScorer:
 class JudgeScorer:
     """Asks a judge. It has scores and no counts: it does not tell what share of answers shows the trait at all."""
 
-    def __init__(self, judge: JudgeModel, eval_prompt: str, reporter: Reporter) -> None:
+    def __init__(self, judge: JudgeModel, eval_prompt: str, reporter: Reporter, *, coherence: bool) -> None:
+        """``coherence``: have the judge score the answers' coherence too."""
         self._judge = judge
+        self._coherence = coherence
         self._eval_prompt = eval_prompt
         self._reporter = reporter
         self.name = judge.name
 
     def scored(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The trials with their score; empty answers are not sent. Raises as `JudgeModel.score`."""
-        prompts = [
-            fill(self._eval_prompt, trial.question, trial.text) if trial.text.strip() else "" for trial in trials
+        """The trials with their scores; empty answers are not sent. Raises as `JudgeModel.score`."""
+        said = [trial.text.strip() != "" for trial in trials]
+        traits = [
+            fill(self._eval_prompt, t.question, t.text) if some else "" for t, some in zip(trials, said, strict=True)
         ]
-        scores = self._judge.score([prompt for prompt in prompts if prompt], "judging the answers")
-        values = [scores[prompt].value if prompt else None for prompt in prompts]
-        self._tell([(scores[prompt].reason or "") if prompt else "empty answer" for prompt in prompts], values)
+        fluent = [
+            coherence_prompt(t.question, t.text) if some and self._coherence else ""
+            for t, some in zip(trials, said, strict=True)
+        ]
+        asked = list(dict.fromkeys(prompt for prompt in (*traits, *fluent) if prompt))
+        scores = self._judge.score(asked, "judging the answers")
+        values = [scores[prompt].value if prompt else None for prompt in traits]
+        self._tell([(scores[prompt].reason or "") if prompt else "empty answer" for prompt in traits], values)
         return [
-            trial.model_copy(update={"trait_score": value, "trait_count": None})
-            for trial, value in zip(trials, values, strict=True)
+            trial.model_copy(
+                update={
+                    "trait_score": value,
+                    "trait_count": None,
+                    "coherence_score": scores[prompt].value if prompt else None,
+                }
+            )
+            for trial, value, prompt in zip(trials, values, fluent, strict=True)
         ]
 
     def _tell(self, reasons: Sequence[str], values: Sequence[float | None]) -> None:
@@ -107,7 +121,8 @@ def scorer_of(
         return
     eval_prompt = check_prompt(elicitation.eval_prompt, where)
     with correspondence(judge_journal_of(sweep_path), reporter, config.budget, others) as letters:
-        yield JudgeScorer(JudgeModel(config.judge, letters, reporter), eval_prompt, reporter)
+        judge = JudgeModel(config.judge, letters, reporter)
+        yield JudgeScorer(judge, eval_prompt, reporter, coherence=config.judge.coherence)
 
 
 def judge_journal_of(sweep_path: Path) -> Path:
