@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def sweep(
     vectors: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[NAME=]FILE...", help="The vector to try, of any format that has residual norms; several."
-        ),
+        typer.Argument(metavar="[NAME=]FILE...", help="The vector to try, of any format with residual norms; several."),
     ],
     model: Model,
     elicitation: Annotated[
@@ -57,7 +55,7 @@ def sweep(
         int, typer.Option(min=0, help="Of the source's answers, for the arm that is given examples; 0 leaves it out.")
     ] = 3,
     side_effects: Annotated[
-        Literal["full", "quick", "no"], typer.Option(help="What to measure of what the winner does besides.")
+        Literal["full", "quick", "none"], typer.Option(help="What to measure of what the winner does besides.")
     ] = "full",
     test_samples: Annotated[int, typer.Option(min=1, help="Answers per test question and arm.")] = 1,
     random_directions: Annotated[int, typer.Option(min=1, help="Random directions to be held against.")] = 3,

@@ -193,7 +193,7 @@ class SweepSettings(Settings):
     """Stop what is clearly broken or weak early; otherwise every condition answers every dev question."""
     examples: int = Field(3, ge=0)
     """Of the source's answers, shown to the target in the confirmation's arm ``examples``; 0 leaves it out."""
-    side_effects: Literal["full", "quick", "no"] = "full"
+    side_effects: Literal["full", "quick", "none"] = "full"
     """What the winner does besides: likelihood of neutral text, facts, refusals, drift over turns."""
     questions: int | None = Field(None, gt=0)
     """Dev questions to use; default: all."""

@@ -55,7 +55,9 @@ def recommended(vector: SteeringVector, verdict: Verdict) -> SteeringVector:
             "decision": verdict.decision,
             "sentence": verdict.sentence,
             "wanted": verdict.wanted,
+            "objective": verdict.objective,
             "sampling": verdict.sampling,
+            **({"mode": winner.mode, "where": winner.where} if winner else {}),
         },
         "test": [as_json(arm) for arm in verdict.arms],
     }

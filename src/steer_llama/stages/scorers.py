@@ -63,14 +63,8 @@ class JudgeScorer:
 
     def scored(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials with their scores; empty answers are not sent. Raises as `JudgeModel.score`."""
-        said = [trial.text.strip() != "" for trial in trials]
-        traits = [
-            fill(self._eval_prompt, t.question, t.text) if some else "" for t, some in zip(trials, said, strict=True)
-        ]
-        fluent = [
-            coherence_prompt(t.question, t.text) if some and self._coherence else ""
-            for t, some in zip(trials, said, strict=True)
-        ]
+        traits = ["" if _empty(t) else fill(self._eval_prompt, t.question, t.text) for t in trials]
+        fluent = ["" if _empty(t) or not self._coherence else coherence_prompt(t.question, t.text) for t in trials]
         asked = list(dict.fromkeys(prompt for prompt in (*traits, *fluent) if prompt))
         scores = self._judge.score(asked, "judging the answers")
         values = [scores[prompt].value if prompt else None for prompt in traits]
@@ -90,6 +84,10 @@ class JudgeScorer:
         why = [reason for reason, value in zip(reasons, values, strict=True) if value is None]
         if why:
             self._reporter.note(f"{len(why)} of {len(values)} answers are unscored, the first because: {why[0]}")
+
+
+def _empty(trial: Trial) -> bool:
+    return not trial.text.strip()
 
 
 @contextmanager

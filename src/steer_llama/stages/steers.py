@@ -145,8 +145,9 @@ def resolved(steers: Sequence[Steer], vectors: Mapping[str, SteeringVector]) -> 
         LayerError: a vector has no such layer.
     """
     full = []
-    for steer in steers:
-        vector = _vector(steer.name, vectors)
+    for given in steers:
+        vector = _vector(given.name, vectors)
+        steer = _as_recommended(given, vector)
         if steer.mode in ("project_out", "clamp"):
             layers, _ = or_recommended(vector, steer.layers, Size(0.0))
             full.append(steer.model_copy(update={"layers": layers}))
@@ -155,6 +156,16 @@ def resolved(steers: Sequence[Steer], vectors: Mapping[str, SteeringVector]) -> 
             update = {"layers": layers, "strength": size.strength, "coefficient": size.coefficient}
             full.append(steer.model_copy(update=update))
     return tuple(full)
+
+
+def _as_recommended(steer: Steer, vector: SteeringVector) -> Steer:
+    """In the way that was found best, where nothing but the vector's name is said."""
+    if steer != Steer(name=steer.name) or vector.recommended_strength is None:
+        return steer
+    way: dict[str, object] = {"name": steer.name, **vector.recommended_way}
+    if way.get("mode") == "clamp":
+        way["low" if vector.recommended_strength > 0 else "high"] = vector.recommended_strength
+    return Steer.model_validate(way)
 
 
 def steerings(steers: Sequence[Steer], vectors: Mapping[str, SteeringVector]) -> tuple[Steering, ...]:

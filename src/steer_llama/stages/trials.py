@@ -59,7 +59,7 @@ class Laboratory:
         sampling: Sampling,
         batch_size: int,
     ) -> None:
-        """``vectors`` by the names that spots have for them; under ``prompt``, the target's own, perplexity is measured."""
+        """``vectors`` by the names that spots have for them; ``prompt``, the target's own, is perplexity's too."""
         self._model = model
         self._vectors = vectors
         self._fingerprints = {name: _fingerprint(vector) for name, vector in vectors.items()}

@@ -84,6 +84,14 @@ class SteeringVector:
         return {key: sampling[key] for key in known if key in sampling} if isinstance(sampling, dict) else {}
 
     @property
+    def recommended_way(self) -> dict[str, str]:
+        """The ``mode`` and ``where`` that the recommendation was found with; empty where there is none."""
+        verdict = self.evidence.get("verdict")
+        if not isinstance(verdict, dict):
+            return {}
+        return {key: str(verdict[key]) for key in ("mode", "where") if key in verdict}
+
+    @property
     def width(self) -> int:
         """Width of the residual stream."""
         return int(self.directions_LD.shape[1])
