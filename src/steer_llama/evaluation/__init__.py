@@ -13,6 +13,12 @@ from steer_llama.evaluation.replay import Replay, replay
 from steer_llama.evaluation.verdict import judge_sweep
 from steer_llama.evaluation.wanted import Wanted
 from steer_llama.evaluation.winning import Objective, choose
+from steer_llama.evaluation.factual import is_right
+from steer_llama.evaluation.intervals import mean_interval, paired_difference_interval
+from steer_llama.evaluation.measured import measure
+from steer_llama.evaluation.proportions import flip_p, share_change_interval, share_interval
+from steer_llama.evaluation.side_effects import Marked, judge_side_effects
+from steer_llama.evaluation.verdict import MIN_QUESTIONS, judge_sweep
 
 __all__ = [
     "MIN_QUESTIONS",
@@ -22,6 +28,7 @@ __all__ = [
     "Replay",
     "Scale",
     "Step",
+    "Marked",
     "Wanted",
     "Yardstick",
     "choose",
@@ -31,6 +38,9 @@ __all__ = [
     "correlation",
     "distance",
     "fidelity",
+    "flip_p",
+    "is_right",
+    "judge_side_effects",
     "judge_sweep",
     "level_of",
     "mean_interval",
@@ -40,4 +50,6 @@ __all__ = [
     "paired_difference_interval",
     "profile_scale",
     "replay",
+    "share_change_interval",
+    "share_interval",
 ]

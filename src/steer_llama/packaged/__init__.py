@@ -39,6 +39,11 @@ def model_config_path(name: str) -> Path | None:
     return _folder("models") / f"{name}.json" if name in packaged_models() else None
 
 
+def side_effects_path(name: str) -> Path:
+    """What is read and asked to find side effects: the set called ``name``, e.g. ``facts``."""
+    return _folder("side_effects") / f"{name}.json"
+
+
 def demo_config() -> str:
     """The demo's configuration, as YAML."""
     return (_folder(".") / "demo.yaml").read_text(encoding="utf-8")
