@@ -8,8 +8,8 @@ from steer_llama.errors import ContextLengthError, SteeringInactiveError
 from steer_llama.lm import divergence
 from steer_llama.lm.divergence import Divergence, Passage, divergences
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.score import to_logits
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
+from steer_llama.lm.vocabulary import to_logits
 from tests.lm.models import random_model
 
 PASSAGES = [

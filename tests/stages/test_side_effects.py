@@ -12,9 +12,9 @@ from steer_llama.chat import Journal
 from steer_llama.config import Sampling
 from steer_llama.errors import ContextLengthError, RecordError, VectorError
 from steer_llama.lm.divergence import divergences
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Demonstration, EffectItems, Fact, SideEffects
 from steer_llama.stages import effect_bench

@@ -5,16 +5,16 @@ Shapes: B batch, T tokens, D width, V vocabulary, P positions.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from steer_llama.lm.capture import run_blocks
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.score import pad_right, to_logits
-from steer_llama.lm.steer import Steering, steering
+from steer_llama.lm.score import pad_right
+from steer_llama.lm.steering import Steering, steering
 from steer_llama.lm.tokens import check_context
+from steer_llama.lm.vocabulary import to_logits
 
 POSITIONS_AT_ONCE = 32
 """Positions whose logits are held together: with a vocabulary of 128,000, 33 MB for each of a few float64 tensors."""
@@ -59,7 +59,7 @@ def divergences(
     Raises:
         ValueError: a passage's ``start`` is not one of its positions.
         ContextLengthError: a passage is longer than the model's context.
-        LayerError, VectorError, SteeringInactiveError: as `lm.steer.steering`.
+        LayerError, VectorError, SteeringInactiveError: as `lm.steering.steering`.
     """
     for passage in passages:
         if not 0 <= passage.start < len(passage.ids):
@@ -72,17 +72,14 @@ def divergences(
         yield list(zip(batch, _read(model, [passages[index] for index in batch], steered), strict=True))
 
 
-def row_steering(steered: tuple[Steering, ...]) -> Any:
-    """What a row of a batch is given: nothing, the only intervention, or all of them."""
-    return None if not steered else steered[0] if len(steered) == 1 else steered
-
-
 def _read(model: LanguageModel, passages: Sequence[Passage], steered: tuple[Steering, ...]) -> list[Divergence]:
     sequences = [passage.ids for passage in passages]
     ids_BT, attention_BT = pad_right([*sequences, *sequences], model.pad_id)
-    rows = [*[None] * len(passages), *[row_steering(steered)] * len(passages)]
+    rows = [*[()] * len(passages), *[steered] * len(passages)]
+    # Where only answers are steered, what follows the first position counts as one.
+    answers = [passage.start + 1 for passage in passages] * 2
     with torch.inference_mode():
-        with steering(model, rows):
+        with steering(model, rows, answers):
             hidden_BTD = run_blocks(model, ids_BT.to(model.device), attention_BT.to(model.device))
         return [
             _compare(model, passage, hidden_BTD[row], hidden_BTD[row + len(passages)])

@@ -4,19 +4,8 @@ from steer_llama.records.answers import Pair, Response, Result
 from steer_llama.records.asked import Demonstration, Elicitation, InstructionPair, Split, Trait, Turn
 from steer_llama.records.base import Message, Record, SplitName, as_json
 from steer_llama.records.chat import ChatFailure, ChatReply, ChatRequest, TokenChoice, TokenStep
+from steer_llama.records.interval import Interval
 from steer_llama.records.monitored import Averages, Axis, Monitored, MonitoredMessage, MonitoredText, Part
-from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
-from steer_llama.records.trials import Arm, Spot, Trial
-from steer_llama.records.verdict import (
-    AntiSteered,
-    Comparison,
-    Condition,
-    Fidelity,
-    Interval,
-    Measured,
-    TestArm,
-    Verdict,
-)
 from steer_llama.records.side_effects import (
     Drift,
     DriftSlope,
@@ -35,7 +24,9 @@ from steer_llama.records.side_effects import (
     TextEffect,
     TurnAnswer,
 )
-from steer_llama.records.trials import Condition, Interval, Measured, TestArm, Trial, Verdict
+from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
+from steer_llama.records.trials import Arm, Spot, Trial
+from steer_llama.records.verdict import AntiSteered, Comparison, Condition, Fidelity, Measured, TestArm, Verdict
 
 __all__ = [
     "AntiSteered",
@@ -58,10 +49,10 @@ __all__ = [
     "EffectReply",
     "EffectSentence",
     "Elicitation",
-    "Fidelity",
-    "GateOn",
     "Fact",
+    "Fidelity",
     "Flip",
+    "GateOn",
     "InstructionPair",
     "Interval",
     "Measured",
@@ -69,10 +60,9 @@ __all__ = [
     "Monitored",
     "MonitoredMessage",
     "MonitoredText",
-    "Pair",
-    "Part",
     "Outcomes",
     "Pair",
+    "Part",
     "PromptEffect",
     "Record",
     "Response",

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from steer_llama.records.base import Record
-from steer_llama.records.trials import Interval
+from steer_llama.records.interval import Interval
 
 
 class Fact(Record):

@@ -1,29 +1,13 @@
 """What the trials of a sweep came to: ``verdict.json``."""
 
-import math
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field
 
 from steer_llama.records.base import Record
+from steer_llama.records.interval import Interval
+from steer_llama.records.side_effects import SideEffects
 from steer_llama.records.trials import Spot
-
-
-class Interval(Record):
-    """An estimate with its 95% bootstrap interval; NaN where it rests on nothing (``null`` in JSON, ``n`` is 0)."""
-
-    model_config = ConfigDict(ser_json_inf_nan="null")
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    """Questions that it rests on (they are what is resampled, since one question's answers hang together)."""
-
-    @field_validator("mean", "low", "high", mode="before")
-    @classmethod
-    def _unknown(cls, value: Any) -> Any:
-        return math.nan if value is None else value
 
 
 class Fidelity(Record):
@@ -156,7 +140,7 @@ class Verdict(Record):
     """Trait score of the steered minus the mean over the random directions on the same questions (paired)."""
     comparisons: tuple[Comparison, ...] = ()
     """The steered answers against the other arms."""
-    side_effects: dict[str, Any] | None = None
+    side_effects: SideEffects | None = None
     """What steering does besides; ``None`` where it was not tried."""
     decision: Literal["use", "prompt", "no"]
     sentence: str

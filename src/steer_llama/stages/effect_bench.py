@@ -12,11 +12,11 @@ from steer_llama.chat import Journal, question_seed
 from steer_llama.config import Sampling
 from steer_llama.errors import ModelError
 from steer_llama.files import digest_json
-from steer_llama.lm.divergence import Passage, divergences, row_steering
-from steer_llama.lm.generate import Generation, Row, generate
+from steer_llama.lm.divergence import Passage, divergences
+from steer_llama.lm.generation import Generation, Row, generate
 from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.score import answer_nll
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import AnswerTokens, encode_answer, encode_prompt
 from steer_llama.progress import Reporter
 from steer_llama.records import EffectPiece, EffectReading, EffectReply, Message, as_json
@@ -113,7 +113,7 @@ class Bench:
 
     def _row(self, ask: Ask, sampling: Sampling) -> Row:
         ids = encode_prompt(self.model.tokenizer, ask.messages)
-        steering = row_steering(self._steering) if ask.steered else None
+        steering = self._steering if ask.steered else None
         return Row(tuple(ids), question_seed(sampling.seed, ask.question), steering)
 
     def _reply_key(self, ask: Ask, sampling: Sampling) -> str:

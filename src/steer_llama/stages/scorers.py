@@ -1,6 +1,6 @@
 """Who gives the sweep's answers their trait score: a measured feature at once, or a judge that is asked."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,11 @@ class Scorer(Protocol):
         """What the verdict calls the score: the measured feature, or the judge."""
         ...
 
+    @property
+    def count_score(self) -> Callable[[str], float | None] | None:
+        """The trait score of a text where it is counted; ``None`` where a judge would have to be asked."""
+        ...
+
     def scored(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials with their trait score; ``None`` where it cannot be told."""
         ...
@@ -39,6 +44,11 @@ class MetricScorer:
     def name(self) -> str:
         """The measured feature."""
         return self.metric.name
+
+    @property
+    def count_score(self) -> Callable[[str], float | None]:
+        """The measured feature's score."""
+        return self.metric.score
 
     def scored(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials with their score and their count."""
@@ -60,6 +70,7 @@ class JudgeScorer:
         self._eval_prompt = eval_prompt
         self._reporter = reporter
         self.name = judge.name
+        self.count_score = None
 
     def scored(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials with their scores; empty answers are not sent. Raises as `JudgeModel.score`."""

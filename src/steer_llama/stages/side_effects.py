@@ -8,7 +8,7 @@ from steer_llama.errors import ModelError
 from steer_llama.evaluation import Marked, is_right, judge_side_effects
 from steer_llama.lm.divergence import Passage
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.lm.tokens import encode_answer, encode_prompt
 from steer_llama.progress import Reporter
 from steer_llama.records import Demonstration, EffectItems, EffectReading, EffectReply, Message, SideEffects, TurnAnswer
@@ -61,7 +61,7 @@ def side_effects(
         ContextLengthError: a conversation or a text does not fit the model's context.
         RecordError: the journal holds something else.
         StorageError: the journal cannot be written.
-        LayerError, VectorError, SteeringInactiveError: as `lm.steer.steering`.
+        LayerError, VectorError, SteeringInactiveError: as `lm.steering.steering`.
     """
     items = items or effect_items()
     bench = Bench(model, steering, batch_size, journal, key, reporter)

@@ -17,9 +17,21 @@ from steer_llama.lm.layers import check_layers
 from steer_llama.lm.load import LanguageModel, load_model
 from steer_llama.pairs import read_results
 from steer_llama.progress import Reporter
-from steer_llama.records import Demonstration, Elicitation, Response, Split, Spot, Trial, Verdict, as_json
+from steer_llama.records import (
+    Condition,
+    Demonstration,
+    Elicitation,
+    Response,
+    SideEffects,
+    Split,
+    Spot,
+    Trial,
+    Verdict,
+    as_json,
+)
 from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, SWEEP, VECTOR, VERDICT, RunDir
 from steer_llama.stages.arms import prompt_of, weights_state
+from steer_llama.stages.effect_items import effect_items
 from steer_llama.stages.grid import (
     default_layers,
     dev_questions,
@@ -32,6 +44,8 @@ from steer_llama.stages.grid import (
 from steer_llama.stages.journalled import journalled
 from steer_llama.stages.measuring import asks_judge, judge_settings
 from steer_llama.stages.scorers import Scorer, scorer_of
+from steer_llama.stages.side_effects import side_effects
+from steer_llama.stages.spots import steering_at
 from steer_llama.stages.stage import Stage
 from steer_llama.stages.trials import Job, Laboratory
 from steer_llama.vectors import SteeringVector, read_vector
@@ -126,12 +140,46 @@ def sweep(
         seed=settings.seed,
         objective=settings.objective,
     )
+    effects = None
+    if choice.winner is not None and settings.side_effects != "none":
+        effects = _side_effects(choice.winner, vectors, model, question, sampling, settings, out, reporter)
     drawn = sampling.model_dump(include=set(HOW_DRAWN))
-    verdict = verdict.model_copy(update={"sampling": drawn})
+    verdict = verdict.model_copy(update={"sampling": drawn, "side_effects": effects})
     write_jsonl(out, [as_json(trial) for trial in bench.trials])
     write_json(verdict_path(out), as_json(verdict))
     reporter.note(verdict.sentence)
+    if effects is not None:
+        for sentence in effects.sentences:
+            reporter.note(sentence.text)
     return verdict
+
+
+def _side_effects(
+    winner: Condition,
+    vectors: Mapping[str, SteeringVector],
+    model: LanguageModel,
+    question: Question,
+    sampling: Sampling,
+    settings: SweepSettings,
+    out: Path,
+    reporter: Reporter,
+) -> SideEffects:
+    """What the winner does besides; journalled beside the sweep."""
+    with Journal(out.with_name(out.stem + ".effects.journal.jsonl")) as journal:
+        return side_effects(
+            model,
+            (steering_at(winner.spot, vectors[winner.vector]),),
+            sampling,
+            question.target_prompt,
+            settings.batch_size,
+            journal,
+            str(winner.spot),
+            reporter,
+            bootstrap=settings.bootstrap,
+            seed=settings.seed,
+            items=effect_items(quick=settings.side_effects == "quick"),
+            score=question.scorer.count_score,
+        )
 
 
 @dataclass

@@ -4,8 +4,8 @@ from steer_llama.style.diversity import distinct_n
 from steer_llama.style.features import FEATURES, count_words, measure
 from steer_llama.style.metrics import METRICS, Metric, get_metric
 from steer_llama.style.profile import mean_profile
-from steer_llama.style.repetition import repetition
 from steer_llama.style.refusals import is_refusal, refusal_phrase
+from steer_llama.style.repetition import repetition
 from steer_llama.style.spans import SPANS, emoji_spans, markdown_spans, non_alphabetic_spans
 
 __all__ = [
@@ -22,6 +22,6 @@ __all__ = [
     "mean_profile",
     "measure",
     "non_alphabetic_spans",
-    "repetition",
     "refusal_phrase",
+    "repetition",
 ]
