@@ -17,15 +17,16 @@ import tempfile
 from pathlib import Path
 
 import torch
-from peers import PEERS, Peer
+from peers import PEERS
 from peers.bars import bars, errors
-from peers.environments import THREADS
 from peers.gathering import find_pairs, gather
 from peers.rounds import Measured, take_turns
 from peers.work import Floats, Work
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from turns import Way
+from turns.environments import THREADS
 
 _CONSOLE = Console(width=150, highlight=False)
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -49,13 +50,13 @@ def main() -> None:
             _chosen(options), work, work_file, options.repeats, lambda text: _CONSOLE.print(escape(text), style="dim")
         )
     _CONSOLE.print(_table(rows, work, reference_LD))
-    measured = {row.peer.name: row for row in rows}
+    measured = {row.way.name: row for row in rows}
     for line in (*_notes(measured), *bars(measured, reference_LD)):
         _CONSOLE.print(escape(line))
     for row in rows:
         if row.missing:
-            _CONSOLE.print(escape(f"skipped: {row.peer.name}: {row.missing}"))
-    if failed := [row.peer.name for row in rows if row.failure]:
+            _CONSOLE.print(escape(f"skipped: {row.way.name}: {row.missing}"))
+    if failed := [row.way.name for row in rows if row.failure]:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 
@@ -80,7 +81,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _chosen(options: argparse.Namespace) -> list[Peer]:
+def _chosen(options: argparse.Namespace) -> list[Way]:
     names = set(filter(None, options.only.split(",")))
     return [
         peer for peer in PEERS if peer.name in names or (not names and (not peer.asked or options.__dict__[peer.asked]))
@@ -91,21 +92,21 @@ def _table(rows: list[Measured], work: Work, reference_LD: Floats) -> Table:
     table = Table("way", "seconds", "each round", "× ours", f"error, layers 0–{work.n_layers - 2}", "last layer")
     table.add_column("RSS +MB")
     table.add_column("file, MB")
-    ours = next((row.seconds for row in rows if row.peer.name == "ours" and row.ran), None)
+    ours = next((row.seconds for row in rows if row.way.name == "ours" and row.ran), None)
     for row in rows:
         if not row.ran:
-            table.add_row(row.peer.label, "skipped" if row.missing else "failed")
+            table.add_row(row.way.label, "skipped" if row.missing else "failed")
             continue
         by_layer = None if row.vector_LD is None else errors(row.vector_LD, reference_LD)
         size = row.runs[-1]["file_bytes"]
         table.add_row(
-            row.peer.label,
+            row.way.label,
             f"{row.seconds:.2f}",
             " ".join(f"{seconds:.2f}" for seconds in row.all_seconds),
             "" if ours is None else f"{row.seconds / ours:.2f}",
             "–" if by_layer is None else f"{by_layer[:-1].max():.1e}",
             "–" if by_layer is None else f"{by_layer[-1]:.1e}",
-            "–" if row.above_mb is None or row.peer.kind == "limit" else f"{row.above_mb:.0f}",
+            "–" if row.above_mb is None or row.way.kind == "limit" else f"{row.above_mb:.0f}",
             "–" if size is None else f"{size / 1e6:.1f}",
         )
     return table
@@ -114,10 +115,10 @@ def _table(rows: list[Measured], work: Work, reference_LD: Floats) -> Table:
 def _notes(measured: dict[str, Measured]) -> list[str]:
     notes = ["hidden_states ends with the final norm's output: who reads it is wrong in the last layer."]
     for row in measured.values():
-        if row.ran and row.peer.kind == "limit":
+        if row.ran and row.way.kind == "limit":
             run = row.runs[-1]
             notes.append(
-                f"{row.peer.name}: {run['passes']} passes with {run['rows']:,} rows in all where {run['needed']:,} are "
+                f"{row.way.name}: {run['passes']} passes with {run['rows']:,} rows in all where {run['needed']:,} are "
                 f"needed, {run['gflops']:.0f} GFLOP/s; the time is that of the needed ones"
             )
     return notes

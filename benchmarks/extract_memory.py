@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from peers.environments import THREADS
 from peers.memory import forget_peak, peak_mb, resident_mb
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from turns.environments import THREADS
 
 from steer_llama.activations import extract_pairs
 from steer_llama.config import ExtractSettings, ModelSettings

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from peers import PEERS, REFERENCE
-from peers.environments import THREADS
 from peers.memory import forget_peak, peak_mb, resident_mb
 from peers.work import Extract, Work
+from turns.environments import THREADS
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def bars(measured: dict[str, Measured], reference_LD: Floats) -> Iterator[str]:
     if ours is None:
         yield "bars: not judged, ours did not run"
         return
-    peers = [each for each in ran.values() if each.peer.kind == "peer"]
+    peers = [each for each in ran.values() if each.way.kind == "peer"]
     best = min(peers, key=lambda each: each.seconds, default=None)
     for name, wanted in _SPEED.items():
         if name not in ran:
@@ -36,7 +36,7 @@ def bars(measured: dict[str, Measured], reference_LD: Floats) -> Iterator[str]:
                 yield _missing(f"{label} / {name}", f"the {label}")
                 continue
             found = other.seconds / ran[name].seconds
-            yield _line(f"{label} ({other.peer.name}) / {name} {found:.2f}, wanted >= {ratio}", found >= ratio)
+            yield _line(f"{label} ({other.way.name}) / {name} {found:.2f}, wanted >= {ratio}", found >= ratio)
     if seed:
         size, small = seed.runs[-1]["file_bytes"], ours.runs[-1]["file_bytes"]
         alone = ours.runs[-1]["response_bytes"]

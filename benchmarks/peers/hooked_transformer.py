@@ -5,16 +5,14 @@ Shapes: T tokens, L layers, D width.
 """
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions import convert_llama_weights
+from turns.hooked import hooked
 
-from peers.loading import load_model, one
+from peers.loading import one
 from peers.work import Conversation, Extract, Floats, Found, Work
 
 _ARMS = ("chosen", "rejected")
@@ -22,7 +20,7 @@ Layers = dict[str, npt.NDArray[np.float32]]
 
 
 def load(work: Work) -> Extract:
-    model = _hooked(work)
+    model = hooked(work.folder, max(len(each.ids) for pair in work.pairs for each in pair))
 
     def read(conversation: Conversation) -> Layers:
         _, cache = model.run_with_cache(
@@ -51,46 +49,6 @@ def vector(work: Work) -> Floats:
                     tokens_TD = group[f"blocks.{layer}.hook_resid_post"][0].astype(np.float64)
                     total_LD[layer] += sign * tokens_TD.mean(0)
     return total_LD / len(work.pairs)
-
-
-def _hooked(work: Work) -> Any:
-    """Built by hand, since the loader of 2.18 knows neither this model nor the rotary base of a local folder."""
-    source = load_model(work)
-    known = source.config
-    config: Any = HookedTransformerConfig.from_dict(
-        {
-            "d_model": known.hidden_size,
-            "d_head": known.head_dim,
-            "n_heads": known.num_attention_heads,
-            "n_key_value_heads": known.num_key_value_heads,
-            "d_mlp": known.intermediate_size,
-            "n_layers": known.num_hidden_layers,
-            "n_ctx": max(len(each.ids) for pair in work.pairs for each in pair),
-            "eps": known.rms_norm_eps,
-            "d_vocab": known.vocab_size,
-            "act_fn": known.hidden_act,
-            "normalization_type": "RMS",
-            "positional_embedding_type": "rotary",
-            "rotary_adjacent_pairs": False,
-            "rotary_dim": known.head_dim,
-            "rotary_base": int(known.rope_parameters["rope_theta"]),
-            "final_rms": True,
-            "gated_mlp": True,
-            "original_architecture": "LlamaForCausalLM",
-            "init_weights": False,
-            "device": "cpu",
-            "dtype": torch.float32,
-        }
-    )
-    model: Any = HookedTransformer(config, move_to_device=False)
-    model.load_and_process_state_dict(
-        convert_llama_weights(source, config),
-        fold_ln=False,
-        center_writing_weights=False,
-        center_unembed=False,
-        fold_value_biases=False,
-    )
-    return model.eval()
 
 
 def _write(path: Path, work: Work, kept: list[tuple[Layers, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""The transformers model that most of the ways start from, batches for it, and the means of what it gives.
+"""The model that most of the ways start from, batches for it, and the means of what it gives.
 
 Shapes: B batch, T tokens, L layers, D width.
 """
@@ -9,15 +9,14 @@ from typing import Any
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from turns.weights import load_weights
 
 from peers.work import Conversation, Work
 
 
 def load_model(work: Work, dtype: torch.dtype = torch.float32) -> Any:
     """The whole model, vocabulary projection included."""
-    model = AutoModelForCausalLM.from_pretrained(work.folder, dtype=dtype)
-    return model.eval().requires_grad_(requires_grad=False)
+    return load_weights(work.folder, dtype)
 
 
 def one(conversation: Conversation) -> Tensor:

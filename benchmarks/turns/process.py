@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from peers import Peer
-from peers.environments import overlay, surroundings
-
-_WORKER = Path(__file__).resolve().parents[1] / "extract_worker.py"
+from turns import Way
+from turns.environments import overlay, surroundings
 
 
 class FailedError(Exception):
@@ -19,17 +17,17 @@ class FailedError(Exception):
 class WayProcess:
     """The worker's process."""
 
-    def __init__(self, peer: Peer, work_file: Path) -> None:
+    def __init__(self, way: Way, worker: Path, work_file: Path) -> None:
         """Start it.
 
         Raises:
             CannotInstallError: its packages cannot be installed.
         """
-        self._log = work_file.with_name(f"{peer.name}.log")
+        self._log = work_file.with_name(f"{way.name}.log")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(_WORKER), peer.name, str(work_file)],
-                env=surroundings(overlay(peer)),
+                [sys.executable, str(worker), way.name, str(work_file)],
+                env=surroundings(overlay(way)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -44,15 +42,15 @@ class WayProcess:
         """
         self._answer()
 
-    def run(self, result: Path) -> dict[str, Any]:
-        """The work once.
+    def run(self, line: str) -> dict[str, Any]:
+        """What the worker answers to ``line``.
 
         Raises:
             FailedError: it cannot be done.
         """
         assert self._process.stdin is not None, "it is a pipe"
         try:
-            print(result, file=self._process.stdin, flush=True)
+            print(line, file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise self._failed() from None
         facts: dict[str, Any] = json.loads(self._answer())

@@ -1,6 +1,6 @@
 """A folder for each way's own packages, laid over our environment, so that all share one torch.
 
-The folders stay in the user's cache; the versions are pinned (`peers.PEERS`).
+The folders stay in the user's cache; the versions are pinned (`peers.PEERS`, `generation.WAYS`).
 """
 
 import os
@@ -12,32 +12,33 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from peers import Peer
 from steer_llama.lm.embedded import cache_folder
+from turns import Way
 
-THREADS = 2
+THREADS = int(os.environ.get("STEER_LLAMA_BENCHMARK_THREADS", "2"))
+"""Of every process that is measured. One serves to try a script on a busy machine, where two wait for each other."""
 
 
 class CannotInstallError(Exception):
     """A way's packages cannot be had; says why."""
 
 
-def overlay(peer: Peer) -> Path | None:
+def overlay(way: Way) -> Path | None:
     """The folder with its packages, filled at the first call; ``None`` where it needs none.
 
     Raises:
         CannotInstallError: uv is missing, or the packages cannot be installed.
     """
-    if not peer.packages:
+    if not way.packages:
         return None
-    folder = cache_folder() / "benchmarks" / "+".join(peer.packages).replace("==", "-")
+    folder = cache_folder() / "benchmarks" / "+".join(way.packages).replace("==", "-")
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two ways may want the same packages, and they are loaded at once.
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.exists():
-            _install(peer.packages, folder)
+            _install(way.packages, folder)
     return folder
 
 
