@@ -14,12 +14,11 @@ from turns.environments import THREADS
 from steer_llama.chat import Journal, read_responses
 from steer_llama.config import SweepSettings, parse_config
 from steer_llama.elicitations import read_trait
-from steer_llama.files import digest_json
 from steer_llama.packaged import demo_config
 from steer_llama.progress import ConsoleReporter
 from steer_llama.records import Demonstration, Trial
 from steer_llama.rundir import RESPONSES
-from steer_llama.stages.grid import dev_jobs
+from steer_llama.stages.grid import dev_questions, spots_of, steered_jobs, unsteered_jobs
 from steer_llama.stages.journalled import journalled
 from steer_llama.stages.measuring import choose_metric
 from steer_llama.stages.scorers import MetricScorer
@@ -51,19 +50,20 @@ def run_grid(material: Material, seed: int, settings: SweepSettings, tokens: int
     model, vector = load_embedded(), material.vector
     demo = parse_config(demo_config(), "the demo's configuration", ())
     sampling = demo.target.sampling.model_copy(update={"max_tokens": tokens, "seed": seed})
-    fingerprint = digest_json([vector.directions_LD.tolist(), list(vector.layers)])
-    laboratory = Laboratory(model, vector, fingerprint, Demonstration(), sampling, settings.batch_size)
+    laboratory = Laboratory(model, {"": vector}, Demonstration(), sampling, settings.batch_size)
     reporter = ConsoleReporter()
     with Journal(journal_path(material.folder, seed)) as journal:
         known = {trial.key: trial for trial in journalled(journal, Trial)}
         before = set(known)
         begin = time.perf_counter()
-        jobs = dev_jobs(material.split, settings.layers or LAYERS, settings)
+        questions = dev_questions(material.split, settings)
+        spots = spots_of({"": settings.layers or LAYERS}, settings)
+        jobs = [*unsteered_jobs(questions), *steered_jobs((spot, each) for spot in spots for each in questions)]
         trials = laboratory.run(jobs, journal, known, reporter, f"{material.trait}, seed {seed}")
         seconds = time.perf_counter() - begin
     new = [trial for trial in trials if trial.key not in before]
     answers = read_responses(material.folder / RESPONSES)
-    trials += laboratory.of_source([one for one in answers if one.role == "source" and one.split != "extract"])
+    trials += laboratory.of_source(answers, material.split)
     scorer = MetricScorer(choose_metric(None, read_trait(material.trait), "the trait's metric"))
     return Grid(scorer.scored(trials), len(new), sum(trial.tokens for trial in new), seconds)
 
