@@ -20,6 +20,7 @@ from steer_llama.config.sections import (
     SweepSettings,
 )
 from steer_llama.config.training import TrainSettings
+from steer_llama.config.tuning import TuneSettings
 
 __all__ = [
     "DEFAULT_POSITIONS",
@@ -46,6 +47,7 @@ __all__ = [
     "StoreSettings",
     "SweepSettings",
     "TrainSettings",
+    "TuneSettings",
     "explain",
     "load_config",
     "load_extraction",
