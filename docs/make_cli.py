@@ -18,6 +18,7 @@ VERBS = (
     "extract",
     "fit",
     "sweep",
+    "tune",
     "report",
     "plan",
     "inspect",

@@ -35,6 +35,7 @@ from steer_llama.cli.report import report
 from steer_llama.cli.respond import respond
 from steer_llama.cli.run import run
 from steer_llama.cli.sweep import sweep
+from steer_llama.cli.tune import tune
 from steer_llama.errors import SteerLlamaError, StorageError
 from steer_llama.files import storage_reason
 from steer_llama.progress import tame_libraries
@@ -71,6 +72,12 @@ _add(_STAGES, merge, "merge emoji.json playful.json -o both.json --keep first")
 _add(_STAGES, extract, "extract --pairs filtered.json -m path/to/llama -o activations.h5")
 _add(_STAGES, fit, "fit activations.h5 --positions emoji --trait emoji -o vector.safetensors")
 _add(_STAGES, sweep, "sweep vector.safetensors -m path/to/llama --elicitation emoji -o sweep.jsonl")
+_add(
+    _STAGES,
+    tune,
+    "tune -m smollm2 --vector emoji=a.safetensors --vector formatting=b.safetensors --elicitation emoji "
+    "--responses responses.jsonl -o steers.json",
+)
 _add(_STAGES, report, "report sweep.jsonl --vector vector.safetensors -o report.html")
 _add(_USE, plan, "plan --model llama-3.3-70b --gpus 8xH100 --pairs 1000")
 _add(_USE, inspect, "inspect vector.safetensors --png vector.png")
