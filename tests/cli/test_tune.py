@@ -110,6 +110,9 @@ def test_interference_is_of_the_answers_that_were_written(ran: tuple[Ran, Path])
     """Against the answers themselves: the effect of the combination on a trait, by hand."""
     tuned = json.loads(ran[1].read_text())
     chosen = {steer["name"]: steer["strength"] for steer in tuned["steers"]}
+    (recommended,) = (arm["strengths"] for arm in tuned["arms"] if arm["arm"] == "recommended")
+    whole = chosen if len(chosen) == 2 else recommended
+    assert tuned["interference"]["strengths"] == whole
     lines = [json.loads(line) for line in ran[1].with_name("steers.journal.jsonl").read_text().splitlines()]
 
     def score(strengths: dict[str, float], metric: str) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def test_interference_is_of_the_answers_that_were_written(ran: tuple[Ran, Path])
         }
 
     for each in tuned["interference"]["additivity"]:
-        with_it, plain = score(chosen, each["trait"]), score({}, each["trait"])
+        with_it, plain = score(whole, each["trait"]), score({}, each["trait"])
         gaps = [with_it[q] - plain[q] for q in plain if None not in (with_it[q], plain[q])]
         assert each["together"]["n"] == len(gaps)
         if gaps:
@@ -165,6 +168,16 @@ def keys_in_whole(journal: Path) -> list[str]:
     if not journal.exists():
         return []
     return [json.loads(line)["key"] for line in journal.read_bytes().rpartition(b"\n")[0].splitlines()]
+
+
+def test_more_answers_to_a_dev_question(made: Made, files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "s.json"
+    done = steer_llama(*argv(made, files, out, "--dev-samples", 2, "--trials", 0, "--test-samples", 3))
+    assert done.code == 0, done.err
+    lines = [json.loads(line) for line in out.with_name("s.journal.jsonl").read_text().splitlines()]
+    for split, samples, questions in (("dev", 2, 2), ("test", 3, 3)):
+        unsteered = [line for line in lines if line["split"] == split and not line["strengths"]]
+        assert len({(line["question"], line["sample"]) for line in unsteered}) == samples * questions
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def scores(emoji: float, markdown: float) -> Scores:
 def found(together: tuple[float, float], without: tuple[float, float] = (-6, 8)) -> Interference:
     """Emoji alone moves (30, −6), markdown alone (−6, 8)."""
     performance = Performance(
+        strengths={"emoji": 0.2, "markdown": 0.1},
         unsteered=scores(0, 0),
         together=scores(*together),
         alone={"emoji": scores(30, -6), "markdown": scores(-6, 8)},
@@ -69,6 +70,7 @@ def test_what_is_kept_is_over_the_same_without_it() -> None:
 def test_nothing_has_no_share() -> None:
     noisy: Grouped = {question: [BASE[question] + (-1) ** n] for n, question in enumerate(QUESTIONS)}
     performance = Performance(
+        strengths={"emoji": 0.2, "markdown": 0.1},
         unsteered=scores(0, 0),
         together=scores(5, 5),
         alone={"emoji": {"emoji": noisy, "markdown": moved(0)}},

@@ -60,6 +60,9 @@ def tune(
     questions: Annotated[
         int | None, typer.Option(min=1, help="Dev questions of each elicitation; default: all.")
     ] = None,
+    dev_samples: Annotated[
+        int, typer.Option(min=1, help="Answers per dev question and combination; more are less a matter of luck.")
+    ] = 1,
     min_coherence: Annotated[float, typer.Option(min=0, max=100, help="Below this nothing can win.")] = 60.0,
     null: Annotated[
         int, typer.Option(min=0, help="Also tune random directions of the same norms so many times, as a null.")
@@ -122,6 +125,7 @@ def tune(
             patience=patience,
             sampler=sampler,
             questions=questions,
+            dev_samples=dev_samples,
             min_coherence=min_coherence,
             null=null,
             batch_size=batch_size,
@@ -233,7 +237,8 @@ def _arms(tuned: "Tuned") -> Table:
 def _effects(tuned: "Tuned") -> Table:
     """Vector i moves trait j by so many points."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("alone, at its strength in the combination, moves", overflow="fold")
+    strengths = ", ".join(f"{name} {strength:g}" for name, strength in tuned.interference.strengths.items())
+    table.add_column(Text(f"alone, at its strength in {strengths or 'no combination'}, moves"), overflow="fold")
     for vector in tuned.vectors:
         table.add_column(Text(f"{vector.name} ({vector.metric})"), overflow="fold")
     table.add_column("kept in company", overflow="fold")

@@ -20,6 +20,8 @@ class TuneSettings(Settings):
     """Optuna's Gaussian process (fewer trials) or tree-structured Parzen estimator (no time at all per trial)."""
     questions: int | None = Field(None, gt=0)
     """Dev questions of each elicitation; default: all."""
+    dev_samples: int = Field(1, gt=0)
+    """Answers per dev question and combination: more of them make the distance less a matter of luck."""
     min_coherence: float = Field(60.0, ge=0, le=100)
     """A combination below this coherence score cannot win."""
     null: int = Field(0, ge=0)

@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 class Performance:
     """The scores of a combination of vectors and of its parts; every vector of it is a trait too."""
 
+    strengths: Mapping[str, float]
+    """The combination."""
     unsteered: Scores
     together: Scores
     alone: Mapping[str, Scores]
@@ -68,7 +70,13 @@ def interference(performance: Performance, cosines: Sequence[Cosine], *, resampl
         company = _minus(together[vector], performance.without[vector][vector])
         share = _ratio(company, own, resamples, seed)
         kept.append(Kept(vector=vector, alone=interval(own), in_company=interval(company), share=share))
-    return Interference(cosines=tuple(cosines), effects=effects, additivity=tuple(additivity), kept=tuple(kept))
+    return Interference(
+        strengths=dict(performance.strengths),
+        cosines=tuple(cosines),
+        effects=effects,
+        additivity=tuple(additivity),
+        kept=tuple(kept),
+    )
 
 
 def cosines_of(directions: Mapping[str, tuple[int, Mapping[int, npt.ArrayLike]]]) -> list[Cosine]:

@@ -94,7 +94,7 @@ class Cosine(Record):
 
 
 class Effect(Record):
-    """What a vector alone, at its strength in the combination, does to a trait's feature."""
+    """What a vector alone, at its strength in the combination (`Interference.strengths`), does to a trait's feature."""
 
     vector: str
     trait: str
@@ -130,6 +130,8 @@ class Kept(Record):
 class Interference(Record):
     """How far the vectors get into each other's way, on test questions."""
 
+    strengths: dict[str, float]
+    """In which combination: the tuned one, or the recommended one where the tuned leaves a vector out."""
     cosines: tuple[Cosine, ...]
     effects: tuple[Effect, ...]
     additivity: tuple[Additivity, ...]

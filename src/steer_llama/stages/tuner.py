@@ -104,7 +104,7 @@ class Tuner:
         own = [each.vector.recommended_strength for each in self._given]
         norm, floor = norm_of(dev.unsteered, dev.source), settings.min_coherence
         fixed = fixed_points(bounds, own)
-        total = (len(fixed) + 1 + settings.trials) * len(self._asked.dev)
+        total = (len(fixed) + 1 + settings.trials) * len(self._asked.dev) * settings.dev_samples
         with self._reporter.task(title, total, "answers") as advance:
 
             def evaluate(combinations: Sequence[Strengths]) -> list[Outcome]:
@@ -140,11 +140,13 @@ class Tuner:
     def confirm(self, found: Found, nulls: Sequence[Found]) -> tuple[list[Answers], Performance]:
         """Every arm's answers to the test questions, and those that tell how the vectors interfere."""
         tuned = self.named(found.winner.strengths)
-        singles = {name: {name: tuned.get(name, 0.0)} for name in self._names}
-        others = {name: {other: tuned[other] for other in tuned if other != name} for name in self._names}
         alone = [best_alone(found.points, place, self._settings.min_coherence) for place in range(len(self._names))]
         best_alones = [{name: strength} if strength else {} for name, strength in zip(self._names, alone, strict=True)]
         recommended = self.named(found.recommended)
+        # A vector that is not there interferes with nobody: then the recommended combination tells more.
+        whole = tuned if len(tuned) == len(self._names) else recommended
+        singles = {name: {name: whole.get(name, 0.0)} for name in self._names}
+        others = {name: {other: whole[other] for other in whole if other != name} for name in self._names}
         combinations = [{}, tuned, recommended, *best_alones, *singles.values(), *others.values()]
         written = iter(self._answers(self._parts, combinations, "test", "test questions"))
         answers = [
@@ -156,8 +158,9 @@ class Tuner:
             answers.append(Answers("alone", f"{name} alone, at its best", strengths, next(written)))
         metrics = {each.name: each.metric.score for each in self._given}
         performance = Performance(
+            strengths=whole,
             unsteered=scores_of(answers[0].trials, metrics),
-            together=scores_of(answers[1].trials, metrics),
+            together=scores_of(answers[1 if whole is tuned else 2].trials, metrics),
             alone={name: scores_of(next(written), metrics) for name in singles},
             without={name: scores_of(next(written), metrics) for name in others},
         )
@@ -199,7 +202,9 @@ class Tuner:
 
     def _asked_of(self, split: SplitName) -> tuple[int, tuple[str, ...]]:
         """How many answers to each question, and the questions."""
-        return (self._settings.test_samples, self._asked.test) if split == "test" else (1, self._asked.dev)
+        if split == "test":
+            return self._settings.test_samples, self._asked.test
+        return self._settings.dev_samples, self._asked.dev
 
 
 def _null_label(number: int) -> str:
