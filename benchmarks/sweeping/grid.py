@@ -18,7 +18,7 @@ from steer_llama.packaged import demo_config
 from steer_llama.progress import ConsoleReporter
 from steer_llama.records import Demonstration, Trial
 from steer_llama.rundir import RESPONSES
-from steer_llama.stages.grid import dev_questions, spots_of, steered_jobs, unsteered_jobs
+from steer_llama.stages.grid import dev_questions, held_out, spots_of, steered_jobs, unsteered_jobs
 from steer_llama.stages.journalled import journalled
 from steer_llama.stages.measuring import choose_metric
 from steer_llama.stages.scorers import MetricScorer
@@ -63,7 +63,7 @@ def run_grid(material: Material, seed: int, settings: SweepSettings, tokens: int
         seconds = time.perf_counter() - begin
     new = [trial for trial in trials if trial.key not in before]
     answers = read_responses(material.folder / RESPONSES)
-    trials += laboratory.of_source(answers, material.split)
+    trials += laboratory.of_source(answers, held_out(material.split))
     scorer = MetricScorer(choose_metric(None, read_trait(material.trait), "the trait's metric"))
     return Grid(scorer.scored(trials), len(new), sum(trial.tokens for trial in new), seconds)
 

@@ -9,10 +9,10 @@ import pytest
 
 from steer_llama.chat import Journal, question_seed
 from steer_llama.config import Sampling
-from steer_llama.lm.generate import Generation, Row
-from steer_llama.lm.generate import generate as write
+from steer_llama.lm.generation import Generation, Row
+from steer_llama.lm.generation import generate as write
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steer import Steering
+from steer_llama.lm.steering import Steering
 from steer_llama.records import Response
 from steer_llama.records.tuned import TunedTrial
 from steer_llama.stages import ensemble as module
@@ -168,7 +168,7 @@ def test_answers_are_measured_under_the_unsteered_model(tiny_llama: LanguageMode
         finish_reason="stop",
         model="m",
     )
-    (as_source,) = Ensemble(tiny_llama, "Be kind.", SAMPLING, 4).of_source([told])
+    (as_source,) = Ensemble(tiny_llama, "Be kind.", SAMPLING, 4).of_source([told], {"Hello?": "dev"})
     assert as_source.nll == pytest.approx(steered.nll, rel=1e-5)
     assert as_source.tokens == steered.tokens > 0
     assert as_source.features == steered.features

@@ -8,8 +8,8 @@ from steer_llama.evaluation.coherence import coherence_interval
 from steer_llama.evaluation.fidelity import Yardstick, fidelity_on
 from steer_llama.evaluation.intervals import Grouped, mean_interval
 from steer_llama.evaluation.measured import by_question
+from steer_llama.evaluation.objections import MIN_QUESTIONS
 from steer_llama.evaluation.profiles import Scale
-from steer_llama.evaluation.verdict import MIN_QUESTIONS
 from steer_llama.records import Interval, Trial
 from steer_llama.records.tuned import Margin, TunedArm
 

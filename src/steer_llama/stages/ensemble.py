@@ -5,26 +5,22 @@ Shapes: D width.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 
-from steer_llama.chat import Journal, build_messages, question_seed
+from steer_llama.chat import Journal, question_seed
 from steer_llama.config import Sampling
-from steer_llama.errors import ModelError
 from steer_llama.files import digest_json
-from steer_llama.lm.generate import Row, generate
+from steer_llama.lm.generation import Row, generate
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.score import answer_nll
-from steer_llama.lm.steer import Steering
-from steer_llama.lm.tokens import AnswerTokens, encode_answer, encode_prompt
-from steer_llama.records import Message, Response, SplitName, Trial, as_json
+from steer_llama.lm.steering import Steering
+from steer_llama.lm.tokens import encode_prompt
+from steer_llama.records import Demonstration, SplitName, as_json
 from steer_llama.records.tuned import TunedTrial
-from steer_llama.style import distinct_n, measure
+from steer_llama.stages.measurer import Measurer, gathered
 from steer_llama.vectors import SteeringVector
 
 
@@ -71,9 +67,10 @@ class Ensemble:
     def __init__(self, model: LanguageModel, system_prompt: str, sampling: Sampling, batch_size: int) -> None:
         """``system_prompt`` is the target's own, under which perplexity is measured too."""
         self._model = model
-        self._system_prompt = system_prompt
         self._sampling = sampling
         self._batch_size = batch_size
+        self._measurer = Measurer(model, Demonstration(system_prompt=system_prompt), sampling.max_tokens, batch_size)
+        self.of_source = self._measurer.of_source
 
     def run(
         self,
@@ -97,9 +94,10 @@ class Ensemble:
         advance(sum(key not in missing for key in keys))
         rows = [self._row(job, by_name) for job in missing.values()]
         todo = list(missing.items())
-        for batch in generate(self._model, rows, self._sampling, self._batch_size):
-            nats = self._nats([(todo[row][1].question, answer.text) for row, answer in batch])
-            for (row, answer), measured in zip(batch, nats, strict=True):
+        finished = generate(self._model, rows, self._sampling, self._batch_size)
+        for batch in gathered(finished, self._batch_size):
+            measured = self._measurer.measured([(todo[row][1].question, answer.text) for row, answer in batch])
+            for (row, answer), facts in zip(batch, measured, strict=True):
                 key, job = todo[row]
                 used = {name: strength for name, strength in job.strengths.items() if strength}
                 known[key] = TunedTrial(
@@ -107,55 +105,20 @@ class Ensemble:
                     split=job.split,
                     arm=_arm([by_name[name] for name in used]),
                     sample=job.sample,
-                    question=job.question,
                     finish_reason=answer.finish_reason,
                     strengths=used,
-                    **_measured(answer.text, measured),
+                    **facts,
                 )
                 journal.append(as_json(known[key]))
                 advance(keys.count(key))
         return [known[key] for key in keys]
 
-    def of_source(self, responses: Sequence[Response]) -> list[Trial]:
-        """The source's own answers, measured like everybody's."""
-        nats = self._nats([(response.question, response.text) for response in responses])
-        return [
-            Trial(
-                key=response.key,
-                split=response.split,
-                arm="source",
-                question=response.question,
-                finish_reason=response.finish_reason,
-                **_measured(response.text, measured),
-            )
-            for response, measured in zip(responses, nats, strict=True)
-        ]
-
-    def _nats(self, answers: Sequence[tuple[str, str]]) -> list[tuple[float | None, int]]:
-        """Nats and tokens of each (question, answer) under the unsteered target with its own prompt.
-
-        Unscored (``None``) where the chat template does not show the answer as it is (some cut at a "</think>").
-        """
-        encoded: dict[int, AnswerTokens] = {}
-        for index, (question, text) in enumerate(answers):
-            with suppress(ModelError):
-                encoded[index] = encode_answer(self._model.tokenizer, self._messages(question), text)
-        scored: list[tuple[float | None, int]] = [(None, 0)] * len(answers)
-        places = list(encoded)
-        for batch in answer_nll(self._model, list(encoded.values()), self._batch_size):
-            for index, nats, tokens in batch:
-                scored[places[index]] = (nats, tokens)
-        return scored
-
     def _row(self, job: Job, parts: Mapping[str, Part]) -> Row:
-        ids = tuple(encode_prompt(self._model.tokenizer, self._messages(job.question)))
+        ids = tuple(encode_prompt(self._model.tokenizer, self._measurer.messages(job.question)))
         # The same for every combination, so that combinations differ by what they do and not by their luck.
         seed = question_seed(self._sampling.seed + job.sample, job.question)
         added = [parts[name].steering(strength) for name, strength in job.strengths.items() if strength]
-        return Row(ids, seed, _together(added))
-
-    def _messages(self, question: str) -> tuple[Message, ...]:
-        return build_messages(self._system_prompt, (), question)
+        return Row(ids, seed, added)
 
     def _key(self, job: Job, parts: Mapping[str, Part]) -> str:
         used = [[parts[name].fingerprint, strength] for name, strength in job.strengths.items() if strength]
@@ -164,7 +127,7 @@ class Ensemble:
                 "model": self._model.fingerprint,
                 "dtype": self._model.dtype,
                 "sampling": self._sampling.model_dump(mode="json"),
-                "messages": list(self._messages(job.question)),
+                "messages": list(self._measurer.messages(job.question)),
                 "added": sorted(used),
                 "split": job.split,
                 "sample": job.sample,
@@ -172,27 +135,7 @@ class Ensemble:
         )
 
 
-def _together(added: Sequence[Steering]) -> Any:
-    """One intervention a layer: several are a tuple, one is itself, none is ``None``."""
-    by_layer: dict[int, Steering] = {}
-    for each in added:
-        before = by_layer.get(each.layer)
-        by_layer[each.layer] = each if before is None else Steering(each.layer, before.vector_D + each.vector_D)
-    found = tuple(by_layer.values())
-    return found if len(found) > 1 else found[0] if found else None
-
-
 def _arm(used: Sequence[Part]) -> str:
     if not used:
         return "unsteered"
     return "steered" if used[0].direction is None else "random"
-
-
-def _measured(text: str, nats: tuple[float | None, int]) -> dict[str, Any]:
-    return {
-        "text": text,
-        "features": measure(text),
-        "nll": nats[0],
-        "tokens": nats[1],
-        "distinct_2": distinct_n(text, 2),
-    }

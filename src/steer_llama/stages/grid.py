@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from steer_llama.config import SweepSettings
-from steer_llama.records import Condition, Demonstration, Elicitation, Response, Split, Spot, Turn
+from steer_llama.records import Condition, Demonstration, Elicitation, Response, Split, SplitName, Spot, Turn
 from steer_llama.stages.trials import Job, Setup
 
 
@@ -30,6 +30,12 @@ def spots_of(layers: Mapping[str, Sequence[int]], settings: SweepSettings) -> tu
 def dev_questions(split: Split, settings: SweepSettings) -> tuple[str, ...]:
     """The questions that choose."""
     return split.dev[: settings.questions]
+
+
+def held_out(split: Split) -> dict[str, SplitName]:
+    """Which questions are not extraction's, and what they serve."""
+    parts: dict[str, SplitName] = dict.fromkeys(split.dev, "dev")
+    return parts | dict.fromkeys(split.test, "test")
 
 
 def unsteered_jobs(questions: Sequence[str]) -> list[Job]:

@@ -35,6 +35,7 @@ from steer_llama.stages.effect_items import effect_items
 from steer_llama.stages.grid import (
     default_layers,
     dev_questions,
+    held_out,
     rival_prompts,
     spots_of,
     steered_jobs,
@@ -114,7 +115,7 @@ def sweep(
     with Journal(out.with_name(out.stem + ".journal.jsonl")) as journal:
         known = {trial.key: trial for trial in journalled(journal, Trial)}
         bench = _Bench(laboratory, question.scorer, journal, known, reporter)
-        bench.trials += question.scorer.scored(laboratory.of_source(source, split))
+        bench.trials += question.scorer.scored(laboratory.of_source(source, held_out(split)))
         choice = _choose(bench, spots_of(layers, settings), dev_questions(split, settings), question, settings)
         reporter.note(_chosen(choice))
         prompts = rival_prompts(

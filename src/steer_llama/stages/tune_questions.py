@@ -20,10 +20,6 @@ class Asked:
     notes: tuple[str, ...]
     """What was left out: a sentence each."""
 
-    def of_source(self, questions: Sequence[str]) -> list[Response]:
-        """The source's answers to these questions."""
-        return [answer for answer in self.source if answer.question in set(questions)]
-
 
 def asked_of_all(
     elicitations: Mapping[str, Elicitation], responses: Sequence[Response], dev_questions: int | None

@@ -81,13 +81,13 @@ class Tuner:
 
     def dev(self) -> Dev:
         """The source's and the unsteered target's answers to the dev questions, and the units of their profiles."""
-        source = self._ensemble.of_source(self._asked.of_source(self._asked.dev))
+        source = self._ensemble.of_source(self._asked.source, dict.fromkeys(self._asked.dev, "dev"))
         (unsteered,) = self._answers(self._parts, [{}], "dev", "unsteered, dev questions")
         return Dev(source, unsteered, profile_scale(source, unsteered))
 
     def of_source(self) -> list[Trial]:
         """The source's answers to the test questions."""
-        return self._ensemble.of_source(self._asked.of_source(self._asked.test))
+        return self._ensemble.of_source(self._asked.source, dict.fromkeys(self._asked.test, "test"))
 
     def search(self, dev: Dev, null: int | None = None) -> Found:
         """The whole search with the vectors, or with the ``null``-th set of random directions in their place.
