@@ -27,7 +27,11 @@ def write_small_run(folder: Path, model: Path, **sections: Any) -> Path:
         "extract": {"save_every": 1},
         "fit": {"bootstrap": 20},
         # min_coherence 0: whatever random weights write, a layer and a strength win and are confirmed.
-        "sweep": {"layers": [1, 2], "strengths": [0.3], "max_tokens": 8, "bootstrap": 20, "min_coherence": 0},
+        "sweep": {
+            **{"layers": [1, 2], "strengths": [0.3], "max_tokens": 8, "bootstrap": 20, "min_coherence": 0},
+            # A random model's answers are no nearer to anything, and its side effects nobody's concern.
+            **{"objective": "trait", "side_effects": "none"},
+        },
     }
     for name, section in sections.items():
         config[name] = {**config[name], **section} if isinstance(section, dict) and name in config else section

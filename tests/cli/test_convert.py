@@ -164,7 +164,7 @@ def test_others_vectors_steer(here: Path, made: Made) -> None:
     own = done(f"{GENERATE} vector.safetensors --layer 1 --strength 2").out
     ran = done(f"{GENERATE} bare.json --layer 1 --coefficient {coefficient!r}", "does not say which weights it is for")
     answers, others = (text.split("──") for text in (own, ran.out))
-    assert "layer 1, coefficient" in others[3]
+    assert "@1:coefficient=" in others[3]
     assert (answers[2], answers[4]) == (others[2], others[4])
     assert answers[4] != answers[2], "the steering did something"
 

@@ -72,6 +72,7 @@ def test_sweep(tmp_path: Path, made: Made, number: int, code: int) -> None:
     out, journal = tmp_path / "o.jsonl", tmp_path / "o.journal.jsonl"
     line: list[object] = ["sweep", made.out / "vector.safetensors", "-m", made.model, "--elicitation", asked]
     line += ["-o", out, "--layers", 1, "--strengths", 0.1, "--max-tokens", 2, "--batch-size", 2]
+    line += ["--objective", "trait", "--side-effects", "none"]
     running = Started(tmp_path, *line)
     running.wait_until(lambda: lines(journal) >= 2)
     stop(running, number, code)

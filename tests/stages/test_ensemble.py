@@ -12,7 +12,7 @@ from steer_llama.config import Sampling
 from steer_llama.lm.generation import Generation, Row
 from steer_llama.lm.generation import generate as write
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.steering import Steering
+from steer_llama.lm.steering.spec import interventions
 from steer_llama.records import Response
 from steer_llama.records.tuned import TunedTrial
 from steer_llama.stages import ensemble as module
@@ -65,11 +65,11 @@ def run(
 
 
 def added(row: Row) -> dict[int, Any]:
-    steering: Any = row.steering
-    parts = steering if isinstance(steering, tuple) else (steering,) if steering else ()
-    assert all(isinstance(part, Steering) for part in parts)
-    assert len({part.layer for part in parts}) == len(parts), "one intervention a layer"
-    return {part.layer: part.vector_D.numpy() for part in parts}
+    """What is added to a row, layer by layer."""
+    found: dict[int, Any] = {}
+    for part in interventions(row.steering):
+        found[part.layer] = found.get(part.layer, 0) + part.vector_D.numpy()
+    return found
 
 
 def test_every_row_is_given_its_own_sum_at_the_right_layers(
@@ -168,7 +168,8 @@ def test_answers_are_measured_under_the_unsteered_model(tiny_llama: LanguageMode
         finish_reason="stop",
         model="m",
     )
-    (as_source,) = Ensemble(tiny_llama, "Be kind.", SAMPLING, 4).of_source([told], {"Hello?": "dev"})
+    whole = SAMPLING.model_copy(update={"max_tokens": 999})
+    (as_source,) = Ensemble(tiny_llama, "Be kind.", whole, 4).of_source([told], {"Hello?": "dev"})
     assert as_source.nll == pytest.approx(steered.nll, rel=1e-5)
     assert as_source.tokens == steered.tokens > 0
     assert as_source.features == steered.features
