@@ -230,7 +230,7 @@ def test_a_vector_without_a_layer_or_of_other_weights(made: Made, files: tuple[P
     [
         "Tuned",
         "TunedVector",
-        "Steer",
+        "TunedSteer",
         "Tried",
         "TunedArm",
         "Margin",

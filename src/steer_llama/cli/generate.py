@@ -1,5 +1,6 @@
 """``steer-llama generate``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,9 +14,9 @@ def generate(
     prompts: Annotated[list[str], typer.Argument(help="What to ask.")],
     model: Model,
     vectors: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--vector", metavar="[NAME=]FILE", help="What to steer with: a vector of any format; several."),
-    ],
+    ] = None,
     steers: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,6 +25,9 @@ def generate(
             help="How, e.g. emoji@12:0.4, emoji@10-14:0.2:where=response, emoji@12:mode=project_out "
             "(docs/steering.md); several; default: every vector as it recommends.",
         ),
+    ] = None,
+    steers_file: Annotated[
+        Path | None, typer.Option("--steers", help="Instead of vectors: what `steer-llama tune` found.")
     ] = None,
     layer: Annotated[
         int | None, typer.Option(help="Of the only vector: 0-based block; default: its recommendation.")
@@ -59,14 +63,19 @@ def generate(
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.generate import generate as write
     from steer_llama.stages.size import Size
-    from steer_llama.stages.steers import named_vectors, steers_from_flags
+    from steer_llama.stages.steers import check_named, named_vectors, steers_from_flags
+    from steer_llama.stages.steers_file import read_steers
 
     reporter = ConsoleReporter()
-    files = named_vectors(vectors)
-    asked = steers_from_flags(steers or (), list(files), layer, Size(strength, coefficient))
-    named = {asked_for.name for asked_for in asked} | {asked_for.gate.name for asked_for in asked if asked_for.gate}
-    if unused := sorted(set(files) - named):
-        raise ConfigError(f"no --steer names the vector {', '.join(unused)}: name it, or leave it out.")
+    if (steers_file is None) == (not vectors):
+        raise ConfigError("give --vector, once or more, or --steers with what `steer-llama tune` wrote.")
+    if steers_file is not None:
+        steers_from_flags((), (), layer, Size(strength, coefficient))
+        files, asked = read_steers(steers_file)
+    else:
+        files = named_vectors(vectors or ())
+        asked = steers_from_flags(steers or (), list(files), layer, Size(strength, coefficient))
+    check_named(asked, files)
     loaded = {name: opened_for_use(path, reporter) for name, path in files.items()}
     given = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
     chosen = {key: value for key, value in given.items() if value is not None}

@@ -14,7 +14,7 @@ class TunedTrial(Trial):
     """By the vectors' names; those at 0 are left out."""
 
 
-class Steer(Record):
+class TunedSteer(Record):
     """One vector of the combination, as it is to be added."""
 
     name: str
@@ -155,7 +155,7 @@ class Tuned(Record):
     rule: str
     """How the combination was chosen, in a sentence."""
     vectors: tuple[TunedVector, ...]
-    steers: tuple[Steer, ...]
+    steers: tuple[TunedSteer, ...]
     """The combination; a vector whose best strength is 0 is not in it."""
     distance: float
     """The combination's on dev questions, on which it was chosen; `arms` has what was confirmed."""

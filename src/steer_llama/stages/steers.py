@@ -4,7 +4,7 @@ Shapes: D width.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +129,23 @@ def steers_from_flags(texts: Sequence[str], names: Sequence[str], layer: int | N
         if layer is not None or size.given:
             raise ConfigError("--layer, --strength and --coefficient are for one vector without --steer; say it there.")
         return tuple(map(parse_steer, texts))
-    if len(names) > 1 and (layer is not None or size.given):
+    if len(names) != 1 and (layer is not None or size.given):
         raise ConfigError("--layer, --strength and --coefficient are for one vector; say --steer NAME@LAYER:STRENGTH.")
     layers = () if layer is None else (layer,)
     return tuple(
         Steer(name=name, layers=layers, strength=size.strength, coefficient=size.coefficient) for name in names
     )
+
+
+def check_named(steers: Sequence[Steer], names: Collection[str]) -> None:
+    """Make sure that every vector that was given is used.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    used = {steer.name for steer in steers} | {steer.gate.name for steer in steers if steer.gate}
+    if unused := sorted(set(names) - used):
+        raise ConfigError(f"no --steer names the vector {', '.join(unused)}: name it, or leave it out.")
 
 
 def resolved(steers: Sequence[Steer], vectors: Mapping[str, SteeringVector]) -> tuple[Steer, ...]:

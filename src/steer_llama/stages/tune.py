@@ -19,7 +19,7 @@ from steer_llama.lm.layers import check_layers
 from steer_llama.lm.load import LanguageModel, load_model
 from steer_llama.progress import Reporter
 from steer_llama.records import as_json
-from steer_llama.records.tuned import Steer, Tried, Tuned, TunedTrial, TunedVector
+from steer_llama.records.tuned import Tried, Tuned, TunedSteer, TunedTrial, TunedVector
 from steer_llama.stages.ensemble import Ensemble
 from steer_llama.stages.journalled import journalled
 from steer_llama.stages.tune_questions import Asked
@@ -154,9 +154,9 @@ def _model_facts(model: LanguageModel) -> dict[str, str]:
     return {"model": model.name, "model_fingerprint": model.fingerprint, "dtype": model.dtype}
 
 
-def _steers(given: Sequence[Given], found: Found, folder: Path) -> tuple[Steer, ...]:
+def _steers(given: Sequence[Given], found: Found, folder: Path) -> tuple[TunedSteer, ...]:
     return tuple(
-        Steer(
+        TunedSteer(
             name=each.name,
             path=_from(folder, each.path),
             digest=digest_file(each.path),
