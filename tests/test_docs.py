@@ -12,6 +12,7 @@ from steer_llama import records
 from steer_llama.activations import POSITIONS
 from steer_llama.config import Config, parse_config
 from steer_llama.packaged import demo_config, packaged_traits
+from steer_llama.stages.steers import parse_steer
 from steer_llama.style import METRICS
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +53,14 @@ def test_readme_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_every_steer_that_is_shown_can_be_read() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    shown = re.findall(r'--steer "([^"]+)"', pages)
+    assert len(shown) >= 2
+    for text in shown:
+        parse_steer(text)
 
 
 @pytest.mark.parametrize("record", ["Trait", "Elicitation", "Response", "Trial", "Verdict", "Measured"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from steer_llama.config import Config, explain
-from steer_llama.errors import FileError, RecordError
+from steer_llama.errors import ConfigError, FileError, RecordError
 from steer_llama.evaluation.page import render_report
 from steer_llama.files import read_json, read_jsonl, write_text
 from steer_llama.progress import Reporter
@@ -35,15 +35,27 @@ def report(sweep_path: Path, vector_path: Path | None, out: Path, examples: int)
 
     Raises:
         FileError: a file is missing or of another format.
+        ConfigError: of the sweep's several vectors it is not the winner.
     """
     verdict, trials = read_verdict(verdict_path(sweep_path)), read_trials(sweep_path)
     vector = read_vector(vector_path) if vector_path else None
+    if vector is not None and vector_path is not None:
+        _check_winner(verdict, vector, vector_path)
     evidence = _shown_evidence(vector) if vector else {}
     title = f"{verdict.trait}: {verdict.source_name} → {verdict.target_name} ({verdict.model})"
     write_text(out, render_report(verdict, trials, evidence, examples, title))
     if vector is not None and vector_path is not None:
         write_vector(vector_path, recommended(vector, verdict))
     return verdict
+
+
+def _check_winner(verdict: Verdict, vector: SteeringVector, path: Path) -> None:
+    name = verdict.winner.vector if verdict.winner else ""
+    if name and name not in (vector.trait, path.stem):
+        raise ConfigError(
+            f"the winner of this sweep is the vector {name!r}, and {path} is another ({vector.trait or path.stem}). "
+            "Give the winner's file with --vector, or none."
+        )
 
 
 def recommended(vector: SteeringVector, verdict: Verdict) -> SteeringVector:
