@@ -88,7 +88,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     class Counted(Step):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
-            rows.append(self._n_rows)
+            rows.append(len(self.ids_R))
 
     monkeypatch.setattr(continuous_module, "Step", Counted)
     yield rows
@@ -108,6 +108,28 @@ def test_a_common_beginning_is_computed_once(tiny_llama: LanguageModel, computed
     assert computed[0] == 6 * (len(LONG) + 1), "a steered prompt is nobody else's"
 
 
+def test_equal_prompts_are_one_up_to_where_they_are_steered(tiny_llama: LanguageModel, computed: list[int]) -> None:
+    prompt, other = (*LONG, 77), (7, 8, 9)
+    kinds = [
+        Steering(2, vector(1)),
+        Steering(1, vector(2)),
+        None,
+        (Steering(2, vector(3)), Steering(0, vector(4))),
+        Steering(2, vector(5), gate=Gate(vector(6), 0.0, layer=1)),
+        Steering(1, vector(7), span=RESPONSE),
+        Steering(1, vector(2)),
+    ]
+    rows = [Row(prompt, 0, kind) for kind in kinds] + [Row(other, 0, kinds[0]), Row(other, 0, kinds[1])]
+    alone = [texts(tiny_llama, [row])[0] for row in rows]
+    assert len(set(alone)) >= 7
+    computed.clear()
+    assert texts(tiny_llama, rows, 16) == alone
+    # The unsteered one leads, and the one that is steered behind the prompt is computed by itself: it is not yet there.
+    assert computed[0] == 2 * len(prompt) + len(other)
+    assert texts(tiny_llama, rows[::-1], 16) == alone[::-1]
+    assert texts(tiny_llama, rows, 4) == alone
+
+
 def test_rows_that_come_later_take_over_from_those_that_are_there(
     tiny_llama: LanguageModel, computed: list[int]
 ) -> None:
@@ -116,7 +138,8 @@ def test_rows_that_come_later_take_over_from_those_that_are_there(
     computed.clear()
     sampling = GREEDY.model_copy(update={"max_tokens": 5})
     texts(tiny_llama, rows, 2, sampling)
-    assert sorted(computed, reverse=True)[:2] == [len(LONG) + 2, 2], "once, though both leave at the same time"
+    filled = 16
+    assert sorted(computed, reverse=True)[:2] == [len(LONG) + 2, filled], "once, though both leave at the same time"
     assert texts(tiny_llama, rows, 2) == alone
 
 

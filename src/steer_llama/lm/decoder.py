@@ -30,6 +30,8 @@ class Decoder:
         fused = isinstance(blocks, FusedBlocks)
         self.min_rows = _EXACT_ROWS if fused else 1
         """Rows that a pass has at least, so that its arithmetic is the same as that of a larger one."""
+        self.rows_may_join = fused
+        """Whether ``edit`` may give more rows than it got, for which positions are there already."""
         head = model.hf.get_output_embeddings()
         self._head: Any = PackedMatrix((head,)) if fused and type(head) is nn.Linear else head
 

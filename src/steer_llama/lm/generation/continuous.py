@@ -61,6 +61,34 @@ def write_continuously(
             yield finished
 
 
+@dataclass(frozen=True)
+class _Entering:
+    """A row that enters with the next step."""
+
+    index: int
+    row: Row
+    joins: int | None
+    """The layer up to which the one that leads is computed for it too."""
+    leads: bool
+    """Whether the others with its prompt join it."""
+
+
+def _in_order(new: Sequence[tuple[int, Row]], rows_may_join: bool) -> list[_Entering]:
+    """Those that are computed whole, then those that join them, by the layer from which on they differ."""
+    leading: dict[tuple[int, ...], int] = {}
+    layer_of = {index: row.first_layer for index, row in new}
+    for index, row in new:
+        other = leading.get(row.prompt_ids)
+        if other is None or layer_of[index] > layer_of[other]:
+            leading[row.prompt_ids] = index
+    entering = []
+    for index, row in new:
+        leads = leading[row.prompt_ids] == index
+        whole = leads or row.prompt_is_plain or not rows_may_join
+        entering.append(_Entering(index, row, None if whole else row.first_layer, leads))
+    return sorted(entering, key=lambda each: -1 if each.joins is None else each.joins)
+
+
 class _Batch:
     """The answers that are being written."""
 
@@ -88,10 +116,11 @@ class _Batch:
             return self._taken_out()
 
     def _write(self, new: Sequence[tuple[int, Row]]) -> None:
-        prompts = self._prompts([row for _, row in new])
+        entering = _in_order(new, self._decoder.rows_may_join)
+        prompts = self._prompts(entering)
         tokens, lengths = [a.written[-1] for a in self.answers], [a.length for a in self.answers]
         step = Step(self._slots, tokens, lengths, prompts, self._decoder.min_rows)
-        self.answers += [_Answer(index, row, generator_of(row.seed)) for index, row in new]
+        self.answers += [_Answer(each.index, each.row, generator_of(each.row.seed)) for each in entering]
         if new or self._plan is None:
             self._plan = Plan(self._model, [answer.row.steering for answer in self.answers])
         plan, places = self._plan, self._places(step)
@@ -100,7 +129,7 @@ class _Batch:
             step.positions_R,
             step,
             plan.layers,
-            lambda layer, hidden_RD: plan.edit(layer, hidden_RD, places),
+            lambda layer, hidden_RD: plan.edit(layer, step.joined(layer, hidden_RD), places),
         )
         plan.check_passed()
         logits_NV = self._decoder.project(normed_RD[torch.tensor(step.last_R, device=normed_RD.device)])
@@ -116,14 +145,22 @@ class _Batch:
         for place, answer in enumerate(self.answers):
             if answer.written:
                 after_R[place] = len(answer.written) - 1
-        return Places(step.row_R, after_R)
+        return Places(step.row_R, after_R).on(self._model.device)
 
-    def _prompts(self, new: Sequence[Row]) -> list[Prompt]:
+    def _prompts(self, entering: Sequence[_Entering]) -> list[Prompt]:
         """The new rows in their slots, each with the longest beginning that it can take over."""
+        first = len(self.answers)
+        # Whoever is not joining computes its prompt; of several equal ones, that is one whose prompt is plain longest.
+        computed = {each.row.prompt_ids: first + place for place, each in enumerate(entering) if each.leads}
+        joined = {each.row.prompt_ids for each in entering if each.joins is not None}
         prompts = []
-        for slot, row in enumerate(new, start=len(self.answers)):
-            start, donor = self._taken_over(row) if row.prompt_is_plain else (0, slot)
-            prompts.append(Prompt(slot, row.prompt_ids, start, donor))
+        for slot, each in enumerate(entering, start=first):
+            row = each.row
+            # Those that join need all of the prompt's rows.
+            alone = row.prompt_is_plain and row.prompt_ids not in joined
+            start, donor = self._taken_over(row) if alone else (0, slot)
+            mate = computed.get(row.prompt_ids, slot)
+            prompts.append(Prompt(slot, row.prompt_ids, start, donor, each.joins, mate))
             self._plain[slot] = row.prompt_ids if row.prompt_is_plain else ()
         return prompts
 

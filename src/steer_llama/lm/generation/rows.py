@@ -7,6 +7,8 @@ from steer_llama.lm.load import LanguageModel
 from steer_llama.lm.steering import RowSteering
 from steer_llama.lm.steering.spec import interventions
 
+NO_LAYER = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Row:
@@ -20,6 +22,13 @@ class Row:
     def prompt_is_plain(self) -> bool:
         """Whether the prompt's keys and values are an unsteered one's, so that others may have them."""
         return all(each.leaves_prompt_alone for each in interventions(self.steering))
+
+    @property
+    def first_layer(self) -> int:
+        """The first layer at whose output something is done to the prompt, or looked at; past all where nothing is."""
+        if self.prompt_is_plain:
+            return NO_LAYER
+        return min(each.layer if each.gate_layer is None else each.gate_layer for each in interventions(self.steering))
 
 
 @dataclass(frozen=True)

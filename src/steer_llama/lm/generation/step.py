@@ -30,12 +30,18 @@ class Prompt:
     """Tokens, a multiple of `BLOCK`, whose keys and values are taken over."""
     donor: int
     """The slot that has them, which may be its own."""
+    joins: int | None = None
+    """The layer up to whose output it is the very same as another new one, which is computed for both; ``None``: it
+    is computed from the first layer on."""
+    mate: int = 0
+    """That other one's slot; it takes nothing over."""
 
 
 class Step:
     """Lays a pass out and attends for it (`lm.packing.Attends`).
 
-    The answers that are being written are those of slots 0 to N − 1 and come first, one row each. The prompts follow.
+    The answers that are being written are those of slots 0 to N − 1 and come first, one row each. The prompts follow,
+    those that join others last, so that the rows of every layer are the first ones of the pass.
     """
 
     def __init__(
@@ -47,33 +53,51 @@ class Step:
             slots: the keys and values so far.
             tokens: the newest token of every answer that is being written.
             lengths: how many tokens their conversations have before it.
-            prompts: the new conversations; one that takes over from another comes after it.
+            prompts: the new conversations in the order of their slots, which follow those of the answers: one that
+                takes over from another comes after it, and those that join come last, by the layer.
             min_rows: rows that the pass has at least; those that are filled up say nothing.
         """
         self._slots, self._prompts = slots, prompts
         self._n_writing = len(tokens)
-        ids, positions = list(tokens), list(lengths)
-        rows, after = list(range(len(tokens))), [0] * len(tokens)
+        positions, rows, after = list(lengths), list(range(len(tokens))), [0] * len(tokens)
+        ids = list(tokens)
         self.last_R = list(range(len(tokens)))
         """The rows after which a token is to be chosen: those of the answers, then the last one of each prompt."""
+        self._first_row: list[int] = []
+        whole = sum(prompt.joins is None for prompt in prompts)
         for number, prompt in enumerate(prompts):
-            ids += prompt.ids[prompt.start :]
+            if number == whole:
+                _fill(min_rows, ids, positions, rows, after)
+            self._first_row.append(len(rows))
+            if prompt.joins is None:
+                ids += prompt.ids[prompt.start :]
             positions += range(prompt.start, len(prompt.ids))
             rows += [self._n_writing + number] * (len(prompt.ids) - prompt.start)
             after += range(prompt.start - len(prompt.ids), 0)
-            self.last_R.append(len(ids) - 1)
-        self._n_rows = len(ids)
-        filling = max(0, min_rows - len(ids))
-        self.ids_R = np.array(ids + ids[:1] * filling, dtype=np.int32)
-        self.positions_R = np.array(positions + positions[:1] * filling, dtype=np.int32)
-        self.row_R = torch.tensor(rows + rows[:1] * filling)
-        self.after_prompt_R = torch.tensor(after + after[:1] * filling)
+            self.last_R.append(len(rows) - 1)
+        if whole == len(prompts):
+            _fill(min_rows, ids, positions, rows, after)
+        self.ids_R = np.array(ids, dtype=np.int32)
+        """Of the rows of the first layer."""
+        self.positions_R = np.array(positions, dtype=np.int32)
+        """Of all rows that there will be."""
+        self.row_R = torch.tensor(rows)
+        self.after_prompt_R = torch.tensor(after)
         """Distance from the first token of the answer in prompts; the answers' own are for the caller to count."""
         longest = max([length + 1 for length in lengths] + [len(prompt.ids) for prompt in prompts])
         slots.make_room(longest)
         self._columns = -(-max([length + 1 for length in lengths], default=0) // BLOCK) * BLOCK
         self._length_N = torch.tensor(lengths)
         self._made: dict[Any, Any] = {}
+
+    def joined(self, layer: int, hidden_RD: Tensor) -> Tensor:
+        """The output of a layer with the rows of the prompts that go their own way from there on."""
+        joining = [prompt for prompt in self._prompts if prompt.joins == layer]
+        if not joining:
+            return hidden_RD
+        first_row = {prompt.slot: first for prompt, first in zip(self._prompts, self._first_row, strict=True)}
+        copies = [hidden_RD[first_row[each.mate] :][: len(each.ids)] for each in joining]
+        return torch.cat([hidden_RD, *copies])
 
     def attend(
         self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, scaling: float | None, how: How
@@ -83,8 +107,11 @@ class Step:
         out_RHA = queries.new_zeros(queries.shape[2], queries.shape[1], values.shape[-1])
         if self._n_writing:
             out_RHA[: self._n_writing] = self._writing(queries, keys, values, held, scaling, how)
-        begin = self._n_writing
-        for prompt in self._prompts:
+        for prompt, begin in zip(self._prompts, self._first_row, strict=True):
+            if prompt.joins is not None and layer <= prompt.joins:
+                for each in held:
+                    each[prompt.slot, :, : len(prompt.ids)] = each[prompt.mate, :, : len(prompt.ids)]
+                continue
             end = begin + len(prompt.ids) - prompt.start
             own = slice(prompt.start, len(prompt.ids))
             for each, new in zip(held, (keys, values), strict=True):
@@ -92,7 +119,6 @@ class Step:
                     each[prompt.slot, :, : prompt.start] = each[prompt.donor, :, : prompt.start]
                 each[prompt.slot, :, own] = new[0, :, begin:end]
             self._reading(out_RHA[begin:end], queries[:, :, begin:end], prompt, held, scaling, how)
-            begin = end
         return out_RHA[None]
 
     def _writing(
@@ -161,6 +187,13 @@ class Step:
             self._made[key] = _minus_infinity(hidden_RC, like)
         found: Tensor = self._made[key]
         return found
+
+
+def _fill(min_rows: int, *columns: list[int]) -> None:
+    """Repeat the first row until there are as many as there have to be."""
+    missing = max(0, min_rows - len(columns[0]))
+    for column in columns:
+        column.extend(column[:1] * missing)
 
 
 def _minus_infinity(hidden: Tensor, like: Tensor) -> Tensor:

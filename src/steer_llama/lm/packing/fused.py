@@ -116,10 +116,11 @@ class FusedBlocks:
                 read(layer, hidden_RD[None])
 
     def normed(self, ids_R: Ids, positions_R: Ids, part: Attends, layers: Sequence[int], edit: Edit) -> Tensor:
-        """See `Blocks`."""
-        hidden_RD, turn = self._begun(ids_R, positions_R)
+        """See `Blocks`. Positions may be given for more rows than tokens; ``edit`` then adds the rest as it goes."""
+        hidden_RD, (cos_R1A, sin_R1A) = self._begun(ids_R, positions_R)
         for layer in range(len(self._blocks)):
-            hidden_RD = self._through(layer, hidden_RD, turn, part)
+            rows = len(hidden_RD)
+            hidden_RD = self._through(layer, hidden_RD, (cos_R1A[:rows], sin_R1A[:rows]), part)
             if layer in layers:
                 hidden_RD = edit(layer, hidden_RD)
         normed_RD: Tensor = self._model.decoder.norm(hidden_RD.to(self._dtype))

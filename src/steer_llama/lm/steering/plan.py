@@ -27,6 +27,10 @@ class Places:
     after_R: Tensor
     """Its distance from the first token of the row's answer; below zero in the prompt."""
 
+    def first(self, count: int) -> "Places":
+        """Those of the first rows."""
+        return self if count == len(self.row_R) else Places(self.row_R[:count], self.after_R[:count])
+
     def on(self, device: torch.device) -> "Places":
         """The same on a device."""
         if self.row_R.device == device:
@@ -77,9 +81,12 @@ class Plan:
         self._passed: set[int] = set()
 
     def edit(self, layer: int, hidden_RD: Tensor, places: Places) -> Tensor:
-        """The residual stream after what is done to it at a layer; another tensor than the one given."""
+        """The residual stream after what is done to it at a layer; another tensor than the one given.
+
+        ``places`` may tell of more rows than there are at that layer; the first ones count.
+        """
         self._passed.add(layer)
-        here = places.on(hidden_RD.device)
+        here = places.first(len(hidden_RD)).on(hidden_RD.device)
         for group in self._gated.get(layer, ()):
             group.decide(hidden_RD, here)
         if (added_ND := self._plain.get(layer)) is not None:
@@ -178,7 +185,8 @@ class _Group:
         inside_R &= places.after_R < self._stop_G[member_R]
         if self.gate_layer is not None:
             assert self._passes_R is not None, "a gate decides before its group steers"
-            inside_R &= self._passes_R.to(inside_R.device)
+            # Rows that have joined since are others': those of the group were there when the gate decided.
+            inside_R[: len(self._passes_R)] &= self._passes_R.to(inside_R.device)
         scale_R1 = torch.exp2(-places.after_R.clamp(min=0)[:, None] / self._half_life_G[member_R, None])
         given = Given(
             self._vector_GD[member_R],
