@@ -86,7 +86,8 @@ def test_needs_no_network(report: str) -> None:
     page = Page(report)
     for tag, attributes in page.elements:
         assert tag not in {"link", "iframe", "object", "embed", "base", "img"}
-        assert not {"src", "href", "action", "data", "srcset"} & attributes.keys()
+        assert not {"src", "action", "data", "srcset"} & attributes.keys()
+        assert (attributes.get("href") or "#").startswith("#")
     style = re.findall(r"<style>(.*?)</style>", report, re.DOTALL)[0]
     assert "url(" not in style
     assert "@import" not in style
@@ -95,18 +96,26 @@ def test_needs_no_network(report: str) -> None:
 
 def test_has_plotly_once_and_every_picture(report: str) -> None:
     assert report.count("Licensed under the MIT license") >= 1
-    assert len([tag for tag, _ in Page(report).elements if tag == "script"]) == 1 + 7 + 1
+    assert len([tag for tag, _ in Page(report).elements if tag == "script"]) == 2 + 8 + 1
     drawn = {a["id"] for _, a in Page(report).elements if "plotly-graph-div" in (a.get("class") or "")}
     assert drawn == {
-        "heat-trait", "heat-coherence", "trade-off", "arms-share", "arms-trait", "layers-norm", "layers-agreement",
-    }  # fmt: skip
+        *("heat-trait", "heat-coherence", "trade-off", "arms-share", "arms-trait", "against-trait"),
+        *("norm", "agreement"),
+    }
+    buttons = [a for tag, a in Page(report).elements if tag == "button"]
+    assert {a["data-of"] for a in buttons if "data-save" in a} == drawn
+    tables = {a.get("id") for tag, a in Page(report).elements if tag == "table"}
+    assert {a["data-of"] for a in buttons if "data-copy" in a} - tables == {"methods"}
 
 
 def test_says_the_verdict_and_the_figures(report: str) -> None:
     text = " ".join(Page(report).text.split())
     verdict = verdict_of(confirmed(text=HOSTILE, features={"emoji": 3.0}))
     assert verdict.decision == "use"
-    assert verdict.sentence in text
+    head, _, rest = verdict.sentence.partition(": ")
+    assert head in text
+    for figure in rest.rstrip(".").split("; "):
+        assert figure in text or figure[:1].upper() + figure[1:] in text
     assert verdict.rule in text
     for expected in ("pi (source)", "minimum 60", "8 test questions", "rejected 27", "mean_diff", "trait 80"):
         assert expected in text

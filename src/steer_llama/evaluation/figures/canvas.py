@@ -31,7 +31,7 @@ def plotly_script() -> str:
     return str(get_plotlyjs())
 
 
-def as_html(figure: go.Figure, name: str, height: int, *, legend: bool = False) -> str:
+def as_html(figure: go.Figure, name: str, height: int, *, legend: bool = False, above: int = 0) -> str:
     """The figure as a piece of HTML.
 
     Args:
@@ -39,13 +39,15 @@ def as_html(figure: go.Figure, name: str, height: int, *, legend: bool = False) 
         name: unique in the page; named here, since plotly would draw a random one and no two reports were the same.
         height: in pixels.
         legend: whether the lines are named above the plot.
+        above: pixels that annotations need above the plot.
     """
+    # A legend makes room for itself too late for a page that is being printed.
     figure.update_layout(
         height=height,
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 10, "r": 22, "t": 10, "b": 10},
+        margin={"l": 10, "r": 22, "t": 10 + above + 34 * legend, "b": 10},
         font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": "#7b8494"},
         hoverlabel={"bgcolor": "#1f2430", "bordercolor": "#1f2430", "font": {"color": "#ffffff"}, "align": "left"},
         showlegend=legend,

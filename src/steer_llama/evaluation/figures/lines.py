@@ -1,38 +1,13 @@
-"""Pictures of the confirmation and of the vector's evidence. plotly reads its texts as HTML: names are escaped here."""
+"""Lines over layers and over turns. plotly reads its texts as HTML: names are escaped here."""
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import plotly.graph_objects as go
 
-from steer_llama.evaluation.figures.canvas import ARM_COLOURS, LAYER_COLOURS, QUIET, WINNER, as_html
-from steer_llama.records import Interval, TestArm
-
-
-def arms_plot(arms: Sequence[TestArm], of: Literal["share", "trait"]) -> str:
-    """A dot and its 95% interval for every arm on the test questions."""
-    scale = 100 if of == "share" else 1
-    figure = go.Figure()
-    for arm in arms:
-        interval: Interval = getattr(arm.measured, of)
-        if not interval.n:
-            continue
-        mean, low, high = (scale * value for value in (interval.mean, interval.low, interval.high))
-        colour = ARM_COLOURS.get(arm.arm, QUIET)
-        unit = "%" if of == "share" else " points"
-        figure.add_scatter(
-            x=[mean],
-            y=[html.escape(arm.label, quote=False)],
-            error_x={"array": [high - mean], "arrayminus": [mean - low], "color": colour, "thickness": 3, "width": 0},
-            marker={"size": 13, "color": colour},
-            mode="markers",
-            hovertemplate=f"{mean:.0f}{unit}, 95% interval {low:.0f} to {high:.0f}<br>{interval.n} questions"
-            "<extra></extra>",
-        )
-    figure.update_xaxes(range=[-3, 103], tick0=0, dtick=25, ticksuffix="%" if of == "share" else "")
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    return as_html(figure, f"arms-{of}", 90 + 44 * max(len(arms), 2))
+from steer_llama.evaluation.figures.canvas import ARM_COLOURS, LAYER_COLOURS, WINNER, as_html
+from steer_llama.evaluation.shown import Course
 
 
 def layer_plot(
@@ -67,3 +42,20 @@ def layer_plot(
     figure.update_xaxes(title="layer")
     figure.update_yaxes(title=axis, rangemode="tozero")
     return as_html(figure, name, 320, legend=len(shown) > 1)
+
+
+def turns_plot(name: str, course: Course) -> str:
+    """A measure of the steered and of the unsteered answers over the turns of a conversation."""
+    figure = go.Figure()
+    for arm, values in (("unsteered", course.unsteered), ("steered", course.steered)):
+        figure.add_scatter(
+            x=list(course.turns),
+            y=list(values),
+            name=arm,
+            mode="lines+markers",
+            line={"color": ARM_COLOURS[arm], "width": 2},
+            hovertemplate="turn %{x}: %{y:.3g}<extra></extra>",
+        )
+    figure.update_xaxes(title="turn", dtick=1)
+    figure.update_yaxes(rangemode="tozero", nticks=5)
+    return as_html(figure, name, 260, legend=True)
