@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from steer_llama.evaluation.page import render_report
-from steer_llama.evaluation.shown import Setup, examples, headline, panels, stopped
-from steer_llama.records import Trial, Verdict, as_json
+from steer_llama.evaluation.shown import examples, headline, panels, stopped
+from steer_llama.records import SweepSetup, Trial, Verdict, as_json
 from tests.evaluation.test_page import EVIDENCE, HOSTILE, Page
 from tests.evaluation.whole import DEV, EARLY, TEST, everything, judged, side_effects
 
@@ -162,9 +162,10 @@ def test_the_comparisons_are_the_verdicts(every: list[Trial], verdict: Verdict) 
 
 
 def test_the_methods_have_every_number(every: list[Trial], verdict: Verdict) -> None:
-    sampled = verdict.model_copy(update={"sampling": {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1}})
-    setup = Setup(dtype="bfloat16", revision="abc123", max_tokens=64, bootstrap=2000, seed=17)
-    text = " ".join(rendered(every, sampled, setup=setup).text.split())
+    setup = SweepSetup(dtype="bfloat16", revision="abc123", max_tokens=64, bootstrap=2000, seed=17)
+    sampling = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1}
+    sampled = verdict.model_copy(update={"sampling": sampling, "setup": setup})
+    text = " ".join(rendered(every, sampled).text.split())
     for expected in (
         *(
             "bfloat16, revision abc123",
@@ -247,7 +248,8 @@ def test_the_other_arms_answers_come_after_a_click(every: list[Trial], verdict: 
 def test_names_of_vectors_and_modes_are_escaped() -> None:
     bad = "<script>bad</script>"
     said = everything(vector=bad, where=bad)
-    html = render_report(judged(said), said, {}, 1, "t", setup=Setup(dtype=bad, revision=bad))
+    setup = SweepSetup(dtype=bad, revision=bad)
+    html = render_report(judged(said).model_copy(update={"setup": setup}), said, {}, 1, "t")
     assert bad not in html
     assert "\\u003cscript\\u003ebad" not in html
     assert re.search(r"vector <b>&lt;script&gt;bad", html)

@@ -64,7 +64,7 @@ def sweep(
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.7,
     repetition_penalty: Annotated[float, typer.Option(help="Over the answer's tokens, 1 is off.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Per answer.")] = 64,
-    batch_size: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the answers, the random directions and the intervals.")] = 0,
     device: Device = "auto",
     n_devices: Devices = 1,

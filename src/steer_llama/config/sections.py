@@ -201,7 +201,7 @@ class SweepSettings(Settings):
     """A condition below this coherence score cannot win."""
     max_tokens: int | None = Field(None, gt=0)
     """Tokens per answer; default: the target's own sampling."""
-    batch_size: int = Field(32, gt=0)
+    batch_size: int = Field(64, gt=0)
     test_samples: int = Field(1, gt=0)
     """Answers per test question and arm in the confirmation."""
     random_directions: int = Field(3, ge=1)

@@ -21,7 +21,6 @@ def render_report(
     evidence: Mapping[str, Any],
     examples: int,
     title: str,
-    setup: shown.Setup | None = None,
 ) -> str:
     """The report as one self-contained page.
 
@@ -31,7 +30,6 @@ def render_report(
         evidence: the vector's metadata; every key may be missing.
         examples: questions whose answers stand side by side.
         title: of the page.
-        setup: what the settings say, for the methods section; what is not known is named there.
 
     Returns:
         HTML in which every text that came from a model or a file is escaped.
@@ -43,7 +41,7 @@ def render_report(
     styles = shown.style_rows(verdict, trials)
     effects = shown.effects_shown(verdict.side_effects)
     split, cards = shown.examples(verdict, trials, examples)
-    paragraphs, unknown = shown.methods(verdict, trials, panels, evidence, setup or shown.Setup())
+    paragraphs, unknown = shown.methods(verdict, trials, panels, evidence, verdict.setup)
     return environment.from_string(_packaged(_TEMPLATE)).render(
         title=title,
         verdict=verdict,

@@ -26,7 +26,16 @@ from steer_llama.records.side_effects import (
 )
 from steer_llama.records.steers import GateOn, Steer, SteerMode, SteerWhere
 from steer_llama.records.trials import Arm, Spot, Trial
-from steer_llama.records.verdict import AntiSteered, Comparison, Condition, Fidelity, Measured, TestArm, Verdict
+from steer_llama.records.verdict import (
+    AntiSteered,
+    Comparison,
+    Condition,
+    Fidelity,
+    Measured,
+    SweepSetup,
+    TestArm,
+    Verdict,
+)
 
 __all__ = [
     "AntiSteered",
@@ -74,6 +83,7 @@ __all__ = [
     "Steer",
     "SteerMode",
     "SteerWhere",
+    "SweepSetup",
     "TestArm",
     "TextEffect",
     "TokenChoice",

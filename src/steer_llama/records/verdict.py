@@ -113,6 +113,21 @@ class Comparison(Record):
     """`Fidelity.closed` of the steered minus the other's."""
 
 
+class SweepSetup(Record):
+    """What the sweep was run with; ``None`` where it is not known (older files)."""
+
+    dtype: str | None = None
+    """What the steered model computed in."""
+    revision: str | None = None
+    """The hub's commit of the model."""
+    max_tokens: int | None = None
+    """Per answer."""
+    bootstrap: int | None = None
+    """Resamplings of the questions."""
+    seed: int | None = None
+    """Of the resamplings and the random directions."""
+
+
 class Verdict(Record):
     """What the sweep found: ``verdict.json``."""
 
@@ -135,6 +150,7 @@ class Verdict(Record):
     """Coherence score (0–100) that a winner has to reach."""
     sampling: dict[str, float] = Field(default_factory=dict)
     """How the answers were drawn: ``temperature``, ``top_p``, ``repetition_penalty``. It holds under this sampling."""
+    setup: SweepSetup = SweepSetup()
     arms: tuple[TestArm, ...]
     over_random: Interval | None
     """Trait score of the steered minus the mean over the random directions on the same questions (paired)."""

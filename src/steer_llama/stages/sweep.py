@@ -25,6 +25,7 @@ from steer_llama.records import (
     SideEffects,
     Split,
     Spot,
+    SweepSetup,
     Trial,
     Verdict,
     as_json,
@@ -145,7 +146,14 @@ def sweep(
     if choice.winner is not None and settings.side_effects != "none":
         effects = _side_effects(choice.winner, vectors, model, question, sampling, settings, out, reporter)
     drawn = sampling.model_dump(include=set(HOW_DRAWN))
-    verdict = verdict.model_copy(update={"sampling": drawn, "side_effects": effects})
+    setup = SweepSetup(
+        dtype=model.dtype,
+        revision=model.origin.revision or None,
+        max_tokens=sampling.max_tokens,
+        bootstrap=settings.bootstrap,
+        seed=settings.seed,
+    )
+    verdict = verdict.model_copy(update={"sampling": drawn, "setup": setup, "side_effects": effects})
     write_jsonl(out, [as_json(trial) for trial in bench.trials])
     write_json(verdict_path(out), as_json(verdict))
     reporter.note(verdict.sentence)

@@ -12,7 +12,7 @@ from steer_llama.evaluation.shown.cells import Cell, Panel, panels, stopped
 from steer_llama.evaluation.shown.effects import Course, Effects, effects_shown
 from steer_llama.evaluation.shown.evidence import evidence_facts, evidence_series
 from steer_llama.evaluation.shown.headline import Headline, Meter, headline
-from steer_llama.evaluation.shown.methods import Paragraph, Setup, methods
+from steer_llama.evaluation.shown.methods import Paragraph, methods
 from steer_llama.evaluation.shown.numerals import NONE, number, spread
 from steer_llama.evaluation.shown.styles import StyleRow, style_rows
 from steer_llama.evaluation.shown.tables import (
@@ -39,7 +39,6 @@ __all__ = [
     "Panel",
     "Paragraph",
     "Row",
-    "Setup",
     "StyleRow",
     "Table",
     "arm_names",

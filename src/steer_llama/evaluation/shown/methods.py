@@ -7,22 +7,7 @@ from typing import Any
 from steer_llama.evaluation.objections import MIN_QUESTIONS
 from steer_llama.evaluation.shown.cells import Panel, stopped
 from steer_llama.evaluation.shown.numerals import counted, number
-from steer_llama.records import Trial, Verdict
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run's settings say and the verdict does not; ``None`` where it is not known."""
-
-    dtype: str | None = None
-    """What the steered model computed in."""
-    revision: str | None = None
-    """The hub's commit of the model."""
-    max_tokens: int | None = None
-    """Per answer."""
-    bootstrap: int | None = None
-    """Resamplings of the questions."""
-    seed: int | None = None
+from steer_llama.records import SweepSetup, Trial, Verdict
 
 
 @dataclass(frozen=True)
@@ -38,7 +23,7 @@ def methods(
     trials: Sequence[Trial],
     panels: Sequence[Panel],
     evidence: Mapping[str, Any],
-    setup: Setup,
+    setup: SweepSetup,
 ) -> tuple[tuple[Paragraph, ...], tuple[str, ...]]:
     """The paragraphs, and what they would say and cannot, since neither files nor settings do."""
     unknown: list[str] = []
@@ -57,7 +42,7 @@ def methods(
 
 
 def _intervention(
-    verdict: Verdict, panels: Sequence[Panel], evidence: Mapping[str, Any], setup: Setup, unknown: list[str]
+    verdict: Verdict, panels: Sequence[Panel], evidence: Mapping[str, Any], setup: SweepSetup, unknown: list[str]
 ) -> str:
     modes = sorted({(cell.condition.mode, cell.condition.where) for panel in panels for cell in panel.cells})
     how = " and ".join(f"{mode} at {where} tokens" for mode, where in modes or [("add", "all")])
@@ -85,7 +70,7 @@ def _intervention(
     return text
 
 
-def _decoding(verdict: Verdict, setup: Setup, unknown: list[str]) -> str:
+def _decoding(verdict: Verdict, setup: SweepSetup, unknown: list[str]) -> str:
     drawn = verdict.sampling
     if drawn:
         temperature = drawn.get("temperature")
@@ -176,7 +161,7 @@ def _confirmation(verdict: Verdict, trials: Sequence[Trial]) -> str:
     )
 
 
-def _statistics(setup: Setup, unknown: list[str]) -> str:
+def _statistics(setup: SweepSetup, unknown: list[str]) -> str:
     drawn = ""
     if setup.bootstrap is not None:
         drawn = f" ({setup.bootstrap:,} resamplings" + (f", seed {setup.seed})" if setup.seed is not None else ")")
