@@ -134,7 +134,7 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--traits", default="emoji,formatting,playful", help="packaged ones (emoji,formatting,playful)")
     asked.add_argument("--seeds", default="1,2,3", help="of the grids' sampling (1,2,3)")
     asked.add_argument("--out", type=Path, default=Path("out/benchmarks"), help="kept folder (out/benchmarks)")
-    asked.add_argument("--conditions", type=int, default=8, help="of the grid, in speed and alike (8)")
+    asked.add_argument("--conditions", type=int, default=16, help="of the grid, in speed and alike (16)")
     asked.add_argument("--seed-answers", type=int, default=3, help="that the seed's way writes in speed (3)")
     asked.add_argument("--repeats", type=int, default=3, help="rounds of speed; the table shows the median (3)")
     asked.add_argument("--tokens", type=int, default=TOKENS, help=f"of an answer; fewer for a try-out ({TOKENS})")

@@ -35,7 +35,7 @@ def gather(rows: int, batch_size: int, max_tokens: int, workload: Workload, scra
     The directions are random: what is measured does not depend on where they point.
     """
     model = load_embedded()
-    prompts = [_prompt(model, question) for question in _questions(rows)]
+    prompts = [_prompt(model, question, workload) for question in _questions(rows)]
     random = np.random.default_rng(0)
     norms = _residual_norms(model, prompts[0])
 
@@ -97,8 +97,13 @@ def _questions(count: int) -> list[str]:
     return questions[:count]
 
 
-def _prompt(model: LanguageModel, question: str) -> tuple[int, ...]:
-    return tuple(encode_prompt(model.tokenizer, build_messages(None, (), question)))
+def _prompt(model: LanguageModel, question: str, workload: Workload) -> tuple[int, ...]:
+    """A question; where speed alone is measured, with nothing in front that all prompts have in common.
+
+    We compute an unsteered common beginning once and a steered one for each row, which would count as steering's cost.
+    """
+    system_prompt = f"{question} Answer kindly." if workload == "fixed" else None
+    return tuple(encode_prompt(model.tokenizer, build_messages(system_prompt, (), question)))
 
 
 def _residual_norms(model: LanguageModel, prompt: tuple[int, ...]) -> list[float]:

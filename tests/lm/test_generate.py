@@ -77,7 +77,7 @@ def test_the_noise_samples_the_softmax() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -torch.inf])
     draws = 20_000
     sampler, generator = Sampler(Sampling(temperature=1)), generator_of(3)
-    chosen = torch.tensor([sampler.choose(logits[None], [[]], [generator])[0] for _ in range(draws)])
+    chosen = torch.tensor([sampler.choose(logits[None].clone(), [[]], [generator])[0] for _ in range(draws)])
     counts = torch.bincount(chosen, minlength=5).double()
     expected = torch.softmax(logits.double(), 0) * draws
     assert counts[4] == 0

@@ -77,7 +77,7 @@ class _Choice(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         written = input_ids[:, self._prompt_length :].tolist()
-        chosen = self._sampler.choose(scores.float(), written, self._generators)
+        chosen = self._sampler.choose(scores.float().clone(), written, self._generators)
         only = torch.full_like(scores, -torch.inf)
         only[torch.arange(len(chosen)), torch.tensor(chosen)] = 0.0
         return only
