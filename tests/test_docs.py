@@ -12,7 +12,7 @@ from steer_llama import records
 from steer_llama.activations import POSITIONS
 from steer_llama.config import Config, parse_config
 from steer_llama.packaged import demo_config, packaged_traits
-from steer_llama.stages.steers import parse_steer
+from steer_llama.stages.steer_text import parse_steer
 from steer_llama.style import METRICS
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,8 @@ from steer_llama.lm.steering import ALL, DIVERGENCE, RESPONSE
 from steer_llama.records import GateOn, Spot, Steer
 from steer_llama.stages.size import Size
 from steer_llama.stages.spots import steering_at
-from steer_llama.stages.steers import named_vectors, parse_steer, resolved, steerings, steers_from_flags
+from steer_llama.stages.steer_text import parse_steer
+from steer_llama.stages.steers import named_vectors, resolved, steerings, steers_from_flags
 from steer_llama.vectors import SteeringVector
 
 

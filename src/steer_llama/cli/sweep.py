@@ -82,8 +82,9 @@ def sweep(
     from steer_llama.progress import ConsoleReporter
     from steer_llama.records import Demonstration
     from steer_llama.stages.steers import named_vectors
-    from steer_llama.stages.sweep import Question, verdict_path
     from steer_llama.stages.sweep import sweep as run_sweep
+    from steer_llama.stages.sweep import verdict_path
+    from steer_llama.stages.sweep_question import Question
 
     reporter = ConsoleReporter()
     files = named_vectors(vectors)

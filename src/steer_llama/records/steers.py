@@ -24,7 +24,7 @@ class GateOn(Record):
 
 
 class Steer(Record):
-    """One vector's part in steering; its text is ``NAME@LAYERS:STRENGTH`` and options (`steer_text`)."""
+    """One vector's part in steering; its text is ``NAME@LAYERS:STRENGTH`` and options (`stages.steer_text`)."""
 
     name: str
     """Of the vector."""
@@ -61,7 +61,7 @@ class Steer(Record):
         return self
 
     def __str__(self) -> str:
-        """As `steers.parse_steer` reads it."""
+        """As `stages.steer_text` reads it."""
         text = self.name + (f"@{','.join(map(str, self.layers))}" if self.layers else "")
         options = {
             "coefficient": self.coefficient,

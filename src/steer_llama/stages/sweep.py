@@ -4,27 +4,21 @@ The dev questions choose; the test questions are answered once, by the winner an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from steer_llama.chat import Journal, read_responses
 from steer_llama.config import Config, ModelSettings, Sampling, SweepSettings
 from steer_llama.elicitations import read_elicitation, read_trait, with_split
-from steer_llama.errors import ConfigError, VectorError
-from steer_llama.evaluation import Choice, Wanted, choose_winner, judge_sweep, next_step
+from steer_llama.evaluation import Choice, Wanted, judge_sweep
 from steer_llama.files import check_output, write_json, write_jsonl
-from steer_llama.lm.layers import check_layers
 from steer_llama.lm.load import LanguageModel, load_model
 from steer_llama.pairs import read_results
 from steer_llama.progress import Reporter
 from steer_llama.records import (
     Condition,
-    Demonstration,
     Elicitation,
     Response,
     SideEffects,
-    Split,
-    Spot,
     SweepSetup,
     Trial,
     Verdict,
@@ -32,45 +26,26 @@ from steer_llama.records import (
 )
 from steer_llama.rundir import ELICITATION, RESPONSES, RESULTS, SWEEP, VECTOR, VERDICT, RunDir
 from steer_llama.stages.arms import prompt_of, weights_state
+from steer_llama.stages.bench import Bench, choose_on_dev
 from steer_llama.stages.effect_items import effect_items
 from steer_llama.stages.grid import (
-    default_layers,
     dev_questions,
     held_out,
     rival_prompts,
     spots_of,
-    steered_jobs,
     test_jobs,
-    unsteered_jobs,
 )
 from steer_llama.stages.journalled import journalled
 from steer_llama.stages.measuring import asks_judge, judge_settings
-from steer_llama.stages.scorers import Scorer, scorer_of
+from steer_llama.stages.scorers import scorer_of
 from steer_llama.stages.side_effects import side_effects
 from steer_llama.stages.spots import steering_at
 from steer_llama.stages.stage import Stage
-from steer_llama.stages.trials import Job, Laboratory
+from steer_llama.stages.sweep_question import Question, check_source, layers_to_try
+from steer_llama.stages.trials import Laboratory
 from steer_llama.vectors import SteeringVector, read_vector
 
 HOW_DRAWN = ("temperature", "top_p", "repetition_penalty")
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a sweep is to find out."""
-
-    trait: str
-    scorer: Scorer
-    """Who gives the trait scores."""
-    wanted: Wanted
-    """Whether the source shows more of the trait than the target, or less."""
-    source_name: str
-    target_name: str
-    target_prompt: Demonstration
-    source_prompt: Demonstration | None
-    """What the target is given in the ``prompted`` arm; ``None``: an instruction of the elicitation."""
-    sampling: Sampling
-    """The target's own: a steered answer is drawn as an unsteered one is."""
 
 
 def sweep(
@@ -106,18 +81,18 @@ def sweep(
     check_output(out)
     split = with_split(elicitation).split
     assert split is not None, "with_split gives a split"
-    _check_source(source, split, settings)
+    check_source(source, split, settings)
     model = load_model(model_settings, reporter)
-    layers = _layers_of(vectors, model, settings, any_model=any_model)
+    layers = layers_to_try(vectors, model, settings, any_model=any_model)
     sampling = question.sampling
     if settings.max_tokens:
         sampling = sampling.model_copy(update={"max_tokens": settings.max_tokens})
     laboratory = Laboratory(model, vectors, question.target_prompt, sampling, settings.batch_size)
     with Journal(out.with_name(out.stem + ".journal.jsonl")) as journal:
         known = {trial.key: trial for trial in journalled(journal, Trial)}
-        bench = _Bench(laboratory, question.scorer, journal, known, reporter)
+        bench = Bench(laboratory, question.scorer, journal, known, reporter)
         bench.trials += question.scorer.scored(laboratory.of_source(source, held_out(split)))
-        choice = _choose(bench, spots_of(layers, settings), dev_questions(split, settings), question, settings)
+        choice = choose_on_dev(bench, spots_of(layers, settings), dev_questions(split, settings), question, settings)
         reporter.note(_chosen(choice))
         prompts = rival_prompts(
             question.target_prompt,
@@ -189,85 +164,6 @@ def _side_effects(
             items=effect_items(quick=settings.side_effects == "quick"),
             score=question.scorer.count_score,
         )
-
-
-@dataclass
-class _Bench:
-    """Runs jobs, scores them, and keeps all that was seen."""
-
-    laboratory: Laboratory
-    scorer: Scorer
-    journal: Journal
-    known: dict[str, Trial]
-    reporter: Reporter
-    trials: list[Trial] = field(default_factory=list)
-
-    def run(self, jobs: Sequence[Job], title: str) -> None:
-        self.trials += self.scorer.scored(self.laboratory.run(jobs, self.journal, self.known, self.reporter, title))
-
-
-def _choose(
-    bench: _Bench, spots: Sequence[Spot], questions: Sequence[str], question: Question, settings: SweepSettings
-) -> Choice:
-    """Answer the dev questions, all of them or by halving, and choose."""
-    bench.run(unsteered_jobs(questions), "dev questions, unsteered")
-    if settings.halving:
-        while (
-            step := next_step(
-                spots,
-                questions,
-                bench.trials,
-                wanted=question.wanted,
-                min_coherence=settings.min_coherence,
-                objective=settings.objective,
-            )
-        ).pairs:
-            bench.reporter.note(step.note)
-            bench.run(steered_jobs(step.pairs), f"dev questions, round {step.number + 1}")
-    else:
-        bench.run(steered_jobs((spot, text) for spot in spots for text in questions), "dev questions, steered")
-    return choose_winner(
-        bench.trials,
-        wanted=question.wanted,
-        min_coherence=settings.min_coherence,
-        bootstrap=settings.bootstrap,
-        seed=settings.seed,
-        objective=settings.objective,
-    )
-
-
-def _check_source(source: Sequence[Response], split: Split, settings: SweepSettings) -> None:
-    """Refuse, before any work, to look for a likeness to answers that are not there."""
-    if settings.objective != "fidelity":
-        return
-    asked = dev_questions(split, settings)
-    answered = {answer.question for answer in source if answer.role == "source"} & set(asked)
-    if len(answered) < 2:
-        raise ConfigError(
-            f"the source has answered {len(answered)} of the {len(asked)} dev questions, and fidelity is nearness to "
-            "its answers (expected at least 2). Give them with --responses, or choose with --objective trait."
-        )
-
-
-def _layers_of(
-    vectors: Mapping[str, SteeringVector], model: LanguageModel, settings: SweepSettings, *, any_model: bool
-) -> dict[str, tuple[int, ...]]:
-    """The layers to try, by vector."""
-    layers: dict[str, tuple[int, ...]] = {}
-    for name, vector in vectors.items():
-        if vector.residual_norm_L is None:
-            raise VectorError(
-                f"the vector{f' {name!r}' if name else ''} does not say how large the residual stream is, so it has no "
-                "strengths to sweep. Fit one with steer-llama, or try this one with "
-                "`steer-llama generate --layer L --coefficient C`."
-            )
-        fingerprint = vector.model_fingerprint if any_model else model.fingerprint
-        vector.check_fits(model.name, fingerprint, model.n_layers, model.width)
-        layers[name] = settings.layers or default_layers(vector.layers)
-        check_layers(layers[name], model.n_layers, model.name)
-        for layer in layers[name]:
-            vector.coefficient(layer, 1.0)  # so that a layer that it lacks is told now
-    return layers
 
 
 def verdict_path(sweep_path: Path) -> Path:
