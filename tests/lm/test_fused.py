@@ -109,6 +109,13 @@ def test_a_changed_model_is_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "quantised or sliced" in str(not_fusable(model))
 
 
+def test_hooks_that_transformers_leaves_behind_are_no_obstacle() -> None:
+    model = random_model("llama")
+    model.hf(torch.tensor([[1, 2, 3]]), output_hidden_states=True)
+    assert any(block._forward_hooks for block in model.blocks), "it leaves some"
+    assert not_fusable(model) is None
+
+
 def test_a_trial_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model("llama")
     monkeypatch.setattr(fused, "_turned", lambda heads_RHA, *_: heads_RHA.clone())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from steer_llama.lm.load import LanguageModel
-from steer_llama.lm.packing import Attends, Blocks, FusedBlocks, PackedMatrix
+from steer_llama.lm.packing import Attends, Blocks, FusedBlocks, PackedMatrix, carries_hooks
 from steer_llama.lm.packing.blocks import Edit
 from steer_llama.lm.packing.tree import Ids
 from steer_llama.lm.reading.suitable import fastest_blocks, obstacle
@@ -70,5 +70,4 @@ def decoder_of(model: LanguageModel) -> Decoder | None:
 def _state(model: LanguageModel) -> Any:
     """Changes when the weights do, or what hooks them."""
     weights = [(each.data_ptr(), each.dtype, each._version) for each in model.hf.parameters()]
-    hooked = any(each._forward_hooks or each._forward_pre_hooks for each in model.hf.modules())
-    return weights, hooked
+    return weights, carries_hooks(model.hf)

@@ -2,7 +2,7 @@
 
 from steer_llama.lm.packing.attention import Attends, How, Memory, Pass, attend_to, computing, packed_attention
 from steer_llama.lm.packing.blocks import Blocks, ModelCode
-from steer_llama.lm.packing.fused import FusedBlocks, not_fusable
+from steer_llama.lm.packing.fused import FusedBlocks, carries_hooks, not_fusable
 from steer_llama.lm.packing.matrix import PackedMatrix
 from steer_llama.lm.packing.tree import Packed, common_prefix, pack
 
@@ -17,6 +17,7 @@ __all__ = [
     "PackedMatrix",
     "Pass",
     "attend_to",
+    "carries_hooks",
     "common_prefix",
     "computing",
     "not_fusable",

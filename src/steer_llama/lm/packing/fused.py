@@ -47,15 +47,24 @@ def not_fusable(model: LanguageModel) -> str | None:
     reasons = {
         f"the weights are {model.dtype}": model.dtype not in ("float32", "bfloat16"),
         f"the activation function is {model.text_config.hidden_act}": model.text_config.hidden_act not in _SILU,
-        "its modules carry hooks, which would not be called": any(
-            each._forward_hooks or each._forward_pre_hooks for block in model.blocks for each in block.modules()
-        ),
+        "its modules carry hooks, which would not be called": any(carries_hooks(block) for block in model.blocks),
         f"a second copy of {copied / 1e9:.1f} GB is too much for {total / 1e9:.1f} GB of memory": copied
         > _SHARE * total,
         f"a second copy of {copied / 1e9:.1f} GB is too much for the {available / 1e9:.1f} GB that are left": copied
         > available,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def carries_hooks(module: nn.Module) -> bool:
+    """Whether somebody else's hooks would have to be called, in the module or in one within it.
+
+    Those that transformers leaves behind when it was once asked for hidden states only collect them on demand.
+    """
+    hooks = (
+        hook for each in module.modules() for hook in (*each._forward_hooks.values(), *each._forward_pre_hooks.values())
+    )
+    return any(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
 
 
 def _linears(block: Any) -> tuple[Any, ...]:
