@@ -21,7 +21,8 @@ from steer_llama.lm.tokens import encode_answer
 from steer_llama.progress import SilentReporter
 from steer_llama.records import Message, Monitored
 from steer_llama.stages import monitor as stage
-from steer_llama.stages.axes import Chosen, choose, files_of, named
+from steer_llama.stages.axes import Chosen, choose
+from steer_llama.stages.named_vectors import files_of, named
 from steer_llama.stages.transcripts import Talk, read_given
 from steer_llama.vectors import SteeringVector
 

@@ -10,10 +10,11 @@ import torch
 from steer_llama.errors import ConfigError, LayerError, VectorError
 from steer_llama.lm.steering import ALL, DIVERGENCE, RESPONSE
 from steer_llama.records import GateOn, Spot, Steer
+from steer_llama.stages.named_vectors import files_of, named
 from steer_llama.stages.size import Size
 from steer_llama.stages.spots import steering_at
 from steer_llama.stages.steer_text import parse_steer
-from steer_llama.stages.steers import named_vectors, resolved, steerings, steers_from_flags
+from steer_llama.stages.steers import resolved, steerings, steers_from_flags
 from steer_llama.vectors import SteeringVector
 
 
@@ -157,18 +158,17 @@ def test_flags() -> None:
         steers_from_flags([], ["a", "b"], None, Size(0.2))
 
 
-def test_names_of_files(tmp_path: Path) -> None:
+def test_names(tmp_path: Path) -> None:
     odd = tmp_path / "a=b.safetensors"
     odd.write_bytes(b"")
-    assert named_vectors(["emoji=x/v.gguf", "y/formal.safetensors", str(odd)]) == {
-        "emoji": Path("x/v.gguf"),
-        "formal": Path("y/formal.safetensors"),
-        "a=b": odd,
-    }
-    with pytest.raises(ConfigError, match="two vectors are named 'v'"):
-        named_vectors(["a/v.gguf", "b/v.gguf"])
-    with pytest.raises(ConfigError, match="expected NAME=FILE"):
-        named_vectors(["emoji="])
+    pairs = files_of(["mine=x/v.gguf", "y/formal.safetensors", str(odd)])
+    assert pairs == [("mine", Path("x/v.gguf")), ("", Path("y/formal.safetensors")), ("", odd)]
+    vectors = [small_vector(), small_vector(), replace(small_vector(), trait="")]
+    assert list(named(pairs, vectors)) == ["mine", "emoji", "a=b"], "as given, by the trait, by the file"
+    with pytest.raises(ConfigError, match="both called 'a=b'"):
+        named([("a=b", odd), ("", odd)], vectors[1:])
+    with pytest.raises(ConfigError, match="expected FILE or NAME=FILE"):
+        files_of(["emoji="])
 
 
 @pytest.mark.parametrize("direction", [None, 4])

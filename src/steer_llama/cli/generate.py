@@ -62,8 +62,9 @@ def generate(
     from steer_llama.errors import ConfigError
     from steer_llama.progress import ConsoleReporter
     from steer_llama.stages.generate import generate as write
+    from steer_llama.stages.named_vectors import files_of, named
     from steer_llama.stages.size import Size
-    from steer_llama.stages.steers import check_named, named_vectors, steers_from_flags
+    from steer_llama.stages.steers import check_named, steers_from_flags
     from steer_llama.stages.steers_file import read_steers
 
     reporter = ConsoleReporter()
@@ -72,11 +73,13 @@ def generate(
     if steers_file is not None:
         steers_from_flags((), (), layer, Size(strength, coefficient))
         files, asked = read_steers(steers_file)
+        loaded = {name: opened_for_use(path, reporter) for name, path in files.items()}
     else:
-        files = named_vectors(vectors or ())
-        asked = steers_from_flags(steers or (), list(files), layer, Size(strength, coefficient))
-    check_named(asked, files)
-    loaded = {name: opened_for_use(path, reporter) for name, path in files.items()}
+        pairs = files_of(vectors or ())
+        opened = named(pairs, [opened_for_use(path, reporter) for _, path in pairs])
+        loaded = {name: vector for name, (_, vector) in opened.items()}
+        asked = steers_from_flags(steers or (), list(loaded), layer, Size(strength, coefficient))
+    check_named(asked, loaded)
     given = {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty}
     chosen = {key: value for key, value in given.items() if value is not None}
     recommended = next(iter(loaded.values())).recommended_sampling

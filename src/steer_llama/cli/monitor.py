@@ -57,8 +57,9 @@ def monitor(
     from steer_llama.files import check_not_over, check_output, write_text
     from steer_llama.progress import ConsoleReporter
     from steer_llama.records import as_json
-    from steer_llama.stages.axes import choose, files_of, named
+    from steer_llama.stages.axes import choose
     from steer_llama.stages.monitor import monitor as look
+    from steer_llama.stages.named_vectors import files_of, named
     from steer_llama.stages.transcripts import read_given
 
     reporter = ConsoleReporter()

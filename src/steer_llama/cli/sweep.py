@@ -81,19 +81,20 @@ def sweep(
     from steer_llama.elicitations import read_elicitation
     from steer_llama.progress import ConsoleReporter
     from steer_llama.records import Demonstration
-    from steer_llama.stages.steers import named_vectors
+    from steer_llama.stages.named_vectors import files_of, named
     from steer_llama.stages.sweep import sweep as run_sweep
     from steer_llama.stages.sweep import verdict_path
     from steer_llama.stages.sweep_question import Question
 
     reporter = ConsoleReporter()
-    files = named_vectors(vectors)
-    loaded = {name: opened_for_use(path, reporter) for name, path in files.items()}
+    pairs = files_of(vectors)
+    opened = named(pairs, [opened_for_use(path, reporter) for _, path in pairs])
+    loaded = {name: vector for name, (_, vector) in opened.items()}
     first = next(iter(loaded.values()))
     if len(loaded) == 1:
         loaded = {"": first}
     asked = read_elicitation(elicitation)
-    answers = _answers(responses, list(files.values()), reporter)
+    answers = _answers(responses, [path for _, path in pairs], reporter)
     sources = {answer.arm for answer in answers if answer.role == "source"}
     with sweep_scorer(config, metric, first.trait, asked, elicitation, out, reporter) as scorer:
         run_sweep(

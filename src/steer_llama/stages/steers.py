@@ -3,9 +3,7 @@
 Shapes: D width.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,25 +16,6 @@ from steer_llama.stages.steer_text import parse_steer
 from steer_llama.vectors import SteeringVector
 
 SPANS = {"all": ALL, "prompt": PROMPT, "response": RESPONSE, "divergence": DIVERGENCE}
-
-
-def named_vectors(given: Sequence[str]) -> dict[str, Path]:
-    """Vectors' files by name, from ``NAME=FILE`` or ``FILE``, whose name is then the file's without its ending.
-
-    Raises:
-        ConfigError: a part is missing, or a name stands twice.
-    """
-    files: dict[str, Path] = {}
-    for text in given:
-        name, sign, path = text.partition("=")
-        if not sign or Path(text).is_file():
-            name, path = Path(text).stem, text
-        if not (name and path) or re.search(r"[@:\s]", name):
-            raise ConfigError(f"--vector {text!r}: expected NAME=FILE, e.g. emoji=out/vector.safetensors.")
-        if name in files:
-            raise ConfigError(f"two vectors are named {name!r} ({files[name]} and {path}); name them: NAME=FILE.")
-        files[name] = Path(path)
-    return files
 
 
 def steers_from_flags(texts: Sequence[str], names: Sequence[str], layer: int | None, size: Size) -> tuple[Steer, ...]:
